@@ -1,0 +1,346 @@
+"""BaseModelWrapper: one model, its replicas, its leases.
+
+Whoever wants something of a model says so by setting its goal (`load`, `unload`, `download`, a
+first lease, the idle timer). One supervisor task per model (`supervisor.py`) reaches for the
+newest goal and is the only one that starts or stops replicas; nobody checks a state and then acts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from backend.app.config import Settings
+from backend.app.engines.client import EngineClient
+from backend.app.engines.launcher import EngineSpec, Launcher
+from backend.app.errors import (
+    Conflict,
+    DeadlineExceeded,
+    Draining,
+    InvalidRequest,
+    Loading,
+    ModelFailed,
+    Unavailable,
+)
+from backend.app.models.admission import Admission
+from backend.app.models.contracts import Artifacts, Goal, Lease, Place
+from backend.app.models.placement import Grant
+from backend.app.models.replica import Replica
+from backend.app.models.runtime import Runtime
+from backend.app.models.snapshot import snapshot
+from backend.app.models.spec import ModelSpec
+from backend.app.models.state import Failure, Progress, State, derive
+from backend.app.models.supervisor import Supervisor
+from backend.app.waiting import within
+
+log = logging.getLogger(__name__)
+
+AFFINITY_SLACK = 4
+"""A replica that knows the prompt's beginning may be this many requests busier than the least
+loaded one and still be chosen."""
+FIRST_GUESS_S = 30.0
+"""Retry-After for a model that has never been loaded here."""
+
+
+class BaseModelWrapper:
+    """Subclasses say how to run and prove their engine; see `replica.Recipe`."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        settings: Settings,
+        launcher: Launcher,
+        artifacts: Artifacts,
+        place: Place,
+        publish: Callable[[str, dict[str, Any]], None],
+    ) -> None:
+        self.spec = spec
+        self.settings = settings
+        self.artifacts = artifacts
+        self._launcher = launcher
+        self._publish = publish
+        self.runtime = Runtime(details={"source": spec.source})
+        self.admission = Admission(spec.max_in_flight, spec.max_queue)
+        self.preferred_device_ids: tuple[int, ...] = spec.gpu_ids
+        self.supervisor = Supervisor(self, place)
+        self.last_used = time.monotonic()
+        self._changed = asyncio.Event()
+
+    # ---- what subclasses provide ------------------------------------------------------------
+
+    def engine_spec(self, index: int, grant: Grant) -> EngineSpec:
+        raise NotImplementedError
+
+    async def healthy(self, client: EngineClient) -> bool:
+        raise NotImplementedError
+
+    async def prove(self, client: EngineClient, timeout_s: float) -> None:
+        raise NotImplementedError
+
+    def parse_line(self, line: str) -> Progress | None:
+        raise NotImplementedError
+
+    # ---- what can be seen -------------------------------------------------------------------
+
+    @property
+    def key(self) -> str:
+        return self.spec.key
+
+    @property
+    def replicas(self) -> list[Replica]:
+        return self.supervisor.replicas
+
+    @property
+    def failure(self) -> Failure | None:
+        if self.supervisor.failure is None and all(r.failure for r in self.replicas):
+            return next((r.failure for r in self.replicas), None)
+        return self.supervisor.failure
+
+    @property
+    def state(self) -> State:
+        if self.replicas and not self.supervisor.admitting:
+            return State.UNLOADING
+        return derive(self.supervisor.base_state, (r.state for r in self.replicas))
+
+    @property
+    def progress(self) -> Progress | None:
+        loading = next((r.progress for r in self.replicas if r.progress), None)
+        return self.runtime.progress or loading
+
+    @property
+    def in_flight(self) -> int:
+        return sum(replica.in_flight for replica in self.replicas)
+
+    @property
+    def downloaded(self) -> bool:
+        """Everything needed to load it is on disk."""
+        return self.artifacts.path() is not None
+
+    @property
+    def model_path(self) -> str:
+        """The complete files on disk. Only meaningful once they are there."""
+        return self.artifacts.path() or self.spec.source
+
+    def cache_has_artifacts(self) -> bool:
+        """At least one file of the model is on disk; whether all are is `downloaded`."""
+        return self.artifacts.has_any()
+
+    def why_not(self) -> str | None:
+        """None when a request would be served or would load the model; else the reason."""
+        failed = self.failure if self.state is State.FAILED else None
+        return failed.reason if failed else None
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything `GET /api/admin/status` says about this model."""
+        return snapshot(self)
+
+    def update_runtime(
+        self,
+        action: str,
+        detail: str = "",
+        *,
+        replica: str | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Record a step, log it, publish it and wake everybody who waits for a change."""
+        self.runtime.progress = progress
+        if action != "progress":
+            self.runtime.status = f"{action}: {detail}" if detail else action
+            log.info("%s: %s%s", replica or self.key, action, f": {detail}" if detail else "")
+        self.runtime.note(action, detail, replica)
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+        self._publish("model", self.snapshot() | {"action": action})
+
+    async def changed(self) -> None:
+        """Wait for the next `update_runtime`."""
+        await self._changed.wait()
+
+    async def until(self, reached: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait for a change after which `reached()` holds. False when time ran out."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while not reached():
+            left = deadline - loop.time()
+            if left <= 0:
+                return False
+            with contextlib.suppress(asyncio.TimeoutError):
+                await within(left, self._changed.wait())
+        return True
+
+    # ---- what can be asked ------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start the supervisor. Needs a running loop."""
+        self.supervisor.begin()
+        self.update_runtime("instantiated", f"{self.spec.kind.value} from {self.spec.source}")
+
+    def load(self, gpu_ids: Sequence[int] | None = None, replicas: int | None = None) -> Goal:
+        """Want it up. Joins a load under way; another layout than today's means a reload."""
+        self._refuse_closed()
+        ids = self.preferred_device_ids if gpu_ids is None else tuple(gpu_ids)
+        count = replicas or self.spec.replicas
+        if ids and len(ids) % count:
+            raise InvalidRequest(
+                f"{len(ids)} GPU ids cannot be shared equally by {count} replicas.",
+                param="gpu_device_ids",
+            )
+        if ids != self.preferred_device_ids:
+            self.preferred_device_ids = ids
+            self.update_runtime("placement preference", f"GPUs {list(ids) or 'any'}")
+        return self.supervisor.want_up(ids, count)
+
+    def unload(self) -> Goal:
+        """Want it down; a load or download under way is cancelled."""
+        self._refuse_closed()
+        self.admission.refuse_waiting(self._unloaded())
+        return self.supervisor.want(up=False)
+
+    def download(self) -> Goal:
+        """Fetch what is missing, verify what is there. Not while it is loaded."""
+        self._refuse_closed()
+        supervisor = self.supervisor
+        if supervisor.goal.fetch and not supervisor.settled:
+            return supervisor.goal
+        if supervisor.goal.up and self.state is not State.FAILED:
+            raise Conflict(
+                f"The model '{self.key}' is {self.state.value}; unload it before its files are"
+                " verified or downloaded again."
+            )
+        self.update_runtime("download requested")
+        return supervisor.want(up=False, fetch=True)
+
+    def cancel(self) -> Goal:
+        """Stop a download or a load that is under way."""
+        if self.state not in {State.DOWNLOADING, State.LOADING, State.RESTARTING}:
+            raise Conflict(
+                f"The model '{self.key}' is {self.state.value}: there is nothing to cancel."
+            )
+        return self.unload()
+
+    async def settled(self, goal: Goal, timeout_s: float) -> None:
+        """Wait until a goal (or a newer one) was reached or given up."""
+        if not await self.until(lambda: self.supervisor.reached >= goal.number, timeout_s):
+            raise DeadlineExceeded(f"The model '{self.key}' is still {self.state.value}.")
+
+    async def close(self) -> None:
+        """Drain and stop for good."""
+        await self.supervisor.close()
+
+    @contextlib.asynccontextmanager
+    async def lease(self, affinity: bytes = b"") -> AsyncIterator[Lease]:
+        """A place at a ready replica, loading the model first when it is idle.
+
+        Raises QueueFull, Loading (after LOAD_WAIT_S), ModelFailed or Draining; what was taken is
+        given back however the caller ends.
+        """
+        self._refuse_closed()
+        self._refuse_failed()
+        await self.admission.enter()
+        try:
+            replica = await self._ready_replica(affinity)
+            client = replica.enter()
+            self.last_used = time.monotonic()
+            try:
+                yield Lease(client, replica.name, self.spec, replica.report_unreachable)
+            finally:
+                replica.leave()
+                self.last_used = time.monotonic()
+        finally:
+            self.admission.leave()
+            if not self.in_flight:
+                self.supervisor.wake()  # the idle timer starts now; a drain may be waiting
+
+    # ---- leases -----------------------------------------------------------------------------
+
+    def _refuse_closed(self) -> None:
+        if self.supervisor.closed:
+            raise Draining("The gateway is shutting down.", retry_after=5)
+
+    def _refuse_failed(self) -> None:
+        failure = self.failure
+        if failure is not None and self.state is State.FAILED:
+            left = failure.at + self.settings.failed_retry_s - time.time()
+            if left > 0:
+                raise self.model_failed(failure, left)
+
+    def model_failed(self, failure: Failure, retry_after: float | None = None) -> ModelFailed:
+        """What a request is told of a failure."""
+        return ModelFailed(
+            f"The model '{self.key}' could not be started: {failure.reason}",
+            code=failure.code,
+            retry_after=retry_after or self.settings.failed_retry_s,
+            permanent=failure.code == "cuda_required",
+        )
+
+    def _unloaded(self) -> Unavailable:
+        return Unavailable(f"The model '{self.key}' was unloaded meanwhile.", retry_after=5)
+
+    async def _ready_replica(self, affinity: bytes) -> Replica:
+        self.supervisor.revive(self.settings.failed_retry_s)
+        replica = self._choose(affinity)
+        if replica is not None:
+            return replica
+        supervisor = self.supervisor
+        count = supervisor.goal.replicas if supervisor.goal.up else None
+        asked = self.load(replicas=count).number
+
+        def over() -> bool:
+            gone = supervisor.goal.number > asked and not supervisor.goal.up
+            failed = supervisor.reached >= asked and self.state is State.FAILED
+            return self._choose(affinity) is not None or gone or failed or supervisor.closed
+
+        in_time = await self.until(over, self.settings.load_wait_s)
+        replica = self._choose(affinity)
+        if replica is not None:
+            return replica
+        self._refuse_closed()
+        if not in_time:
+            where = f" ({self.progress.phase.value})" if self.progress else ""
+            raise Loading(
+                f"The model '{self.key}' is still {self.state.value}{where}.",
+                retry_after=supervisor.load_seconds or FIRST_GUESS_S,
+            )
+        if self.failure is not None:
+            raise self.model_failed(self.failure)
+        raise self._unloaded()
+
+    def _choose(self, affinity: bytes) -> Replica | None:
+        """The least loaded ready replica; the one that knows this prompt when not much busier."""
+        if not self.supervisor.admitting:
+            return None
+        ready = [r for r in self.replicas if r.admits]
+        if len(ready) < 2:
+            return ready[0] if ready else None
+        least = min(ready, key=lambda r: r.in_flight)
+        if affinity:
+            known = ready[int.from_bytes(affinity[:8], "big") % len(ready)]
+            if known.in_flight <= least.in_flight + AFFINITY_SLACK:
+                return known
+        return least
+
+    # ---- the supervisor's hands ---------------------------------------------------------------
+
+    def new_replica(self, index: int) -> Replica:
+        return Replica(
+            f"{self.key}-{index}",
+            index,
+            recipe=self,
+            launcher=self._launcher,
+            settings=self.settings,
+            on_change=self._replica_changed,
+        )
+
+    def _replica_changed(self, replica: Replica, action: str) -> None:
+        detail = ""
+        if replica.failure is not None and action in {"failed", "restarting"}:
+            detail = replica.failure.reason
+            self.runtime.last_error = replica.failure
+        if action == "ready" and replica.last_load_s is not None:
+            detail = f"after {replica.last_load_s:.1f} s"
+        self.update_runtime(action, detail, replica=replica.name, progress=replica.progress)

@@ -1,0 +1,59 @@
+"""The types that wrappers, registry and their collaborators share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from backend.app.engines.client import EngineClient
+from backend.app.models.placement import Grant
+from backend.app.models.spec import ModelSpec
+from backend.app.models.state import Progress
+
+
+class Artifacts(Protocol):
+    """A model's files. Implemented by the Hub cache and by local paths."""
+
+    def has_any(self) -> bool: ...
+
+    def path(self) -> str | None:
+        """Where the complete files are, or None while something is missing."""
+        ...
+
+    async def fetch(self, on_progress: Callable[[Progress], None]) -> None:
+        """Download what is missing and verify the rest. Cancelled: stops at once.
+
+        Raises GatewayError with what is wrong and what to do about it.
+        """
+        ...
+
+
+Place = Callable[[ModelSpec, Sequence[int], int], Awaitable[list[Grant]]]
+"""(spec, chosen GPU ids, replicas) -> one grant per replica; raises Refused."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is wanted of a model. A larger number is a newer wish."""
+
+    number: int
+    up: bool
+    fetch: bool = False
+    gpu_ids: tuple[int, ...] = ()
+    replicas: int = 1
+
+
+class Superseded(Exception):
+    """A newer goal was set while an older one was being reached."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to send requests to one replica until it is given back."""
+
+    client: EngineClient
+    replica: str
+    spec: ModelSpec
+    report_unreachable: Callable[[], None]
+    """To be called on ConnectFailed, before another lease is taken."""

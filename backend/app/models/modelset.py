@@ -1,0 +1,30 @@
+"""Real models or the demo set: MODEL_SET, and what `auto` makes of this machine. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from backend.app.gpu.probe import Reading
+from backend.app.models.placement import GIB, Refused, place
+
+REAL_CHAT_BYTES = 64 * GIB
+"""Qwen3-VL-30B-A3B in bfloat16: 58 GiB of weights, activations, and a least KV cache."""
+PARALLEL_SIZES = (1, 2, 4)
+
+
+class ModelSet(NamedTuple):
+    demo: bool
+    reason: str
+
+
+def choose(wanted: str, reading: Reading) -> ModelSet:
+    """Which set is served and why, for the log and for /v1/models."""
+    if wanted != "auto":
+        return ModelSet(wanted == "demo", f"MODEL_SET={wanted}")
+    if not reading.gpus:
+        return ModelSet(True, "no GPU is visible")
+    try:
+        place(reading.gpus, ids=(), replicas=1, need=REAL_CHAT_BYTES, legal=PARALLEL_SIZES)
+    except Refused as exc:
+        return ModelSet(True, f"the GPUs cannot hold the real models: {exc}")
+    return ModelSet(False, f"{len(reading.gpus)} GPU(s) can hold the real models")

@@ -1,0 +1,56 @@
+"""What the status shows of a model, as plain JSON values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from backend.app.models.runtime import failure_json, progress_json
+
+if TYPE_CHECKING:
+    from backend.app.models.base import BaseModelWrapper
+    from backend.app.models.replica import Replica
+
+
+def snapshot(model: BaseModelWrapper) -> dict[str, Any]:
+    """One entry of `models` in `GET /api/admin/status`; also the payload of its events."""
+    spec, runtime, state = model.spec, model.runtime, model.state.value
+    return {
+        "key": spec.key,
+        "kind": spec.kind.value,
+        "source": spec.source,
+        "demo": spec.demo,
+        "names": list(spec.names),
+        "state": state,
+        "preferred_device_ids": list(model.preferred_device_ids),
+        "in_flight": model.in_flight,
+        "queued": model.admission.queued,
+        "load_seconds": model.supervisor.load_seconds,
+        "runtime": {
+            "state": state,
+            "progress": progress_json(model.progress),
+            "status": runtime.status,
+            "details": dict(runtime.details),
+            "server": [str(r.engine.address) for r in model.replicas if r.engine],
+            "downloaded": model.downloaded,
+            "last_error": failure_json(runtime.last_error),
+            "updated_at": runtime.updated_at,
+            "timeline": [vars(action) for action in runtime.timeline],
+        },
+        "replicas": [_replica(replica) for replica in model.replicas],
+        "receipt": vars(model.supervisor.receipt) if model.supervisor.receipt else None,
+    }
+
+
+def _replica(replica: Replica) -> dict[str, Any]:
+    return {
+        "name": replica.name,
+        "state": replica.state.value,
+        "gpu_ids": list(replica.grant.gpu_ids) if replica.grant else [],
+        "in_flight": replica.in_flight,
+        "restarts": replica.restarts,
+        "since": replica.since,
+        "loading_since": replica.loading_since,
+        "progress": progress_json(replica.progress),
+        "failure": failure_json(replica.failure),
+        "argv": list(replica.engine.argv) if replica.engine else [],
+    }

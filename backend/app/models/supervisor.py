@@ -1,0 +1,286 @@
+"""Reaches for the newest goal of one model: files, placement, replicas, drain.
+
+The only writer of what a model is doing. A newer goal interrupts a download, a placement and a
+load; taking replicas down is never interrupted, and each of its waits is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, TypeVar
+
+from backend.app.errors import GatewayError
+from backend.app.models.contracts import Goal, Place, Superseded
+from backend.app.models.placement import Refused
+from backend.app.models.replica import Receipt, Replica
+from backend.app.models.state import Failure, Phase, Progress, State
+from backend.app.waiting import within
+
+if TYPE_CHECKING:
+    from backend.app.models.base import BaseModelWrapper
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+CLOSE_SLACK_S = 60
+"""Beyond drain and SIGTERM's grace: for a kernel that is slow to let go of a process."""
+
+
+class Supervisor:
+    def __init__(self, model: BaseModelWrapper, place: Place) -> None:
+        self._model = model
+        self._place = place
+        self.goal = Goal(0, up=False)
+        self.reached = 0
+        """The number of the newest goal that was reached or given up."""
+        self.replicas: list[Replica] = []
+        self.failure: Failure | None = None
+        """Why the last goal was given up; None while all is well."""
+        self.receipt: Receipt | None = None
+        self.load_seconds: float | None = None
+        """What the last load took here, for honest estimates."""
+        self.admitting = False
+        """Requests may be sent to the replicas that are ready."""
+        self.closed = False
+        self._busy_with: State | None = None
+        self._layout: tuple[tuple[int, ...], int] | None = None
+        """(GPU ids, replicas) of the running replicas, as they were asked for."""
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    # ---- what can be seen -------------------------------------------------------------------
+
+    @property
+    def settled(self) -> bool:
+        return self.reached == self.goal.number
+
+    @property
+    def base_state(self) -> State:
+        """The state as far as it is not a replica's."""
+        if self._busy_with is not None:
+            return self._busy_with
+        if self.failure is not None:
+            return State.FAILED
+        return State.IDLE if self._model.downloaded else State.ABSENT
+
+    # ---- requests ---------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(
+            self._run(), name=f"model {self._model.key}"
+        )
+
+    def wake(self) -> None:
+        """Look at goal, idle timer and drain again."""
+        self._wake.set()
+
+    def want(
+        self,
+        *,
+        up: bool,
+        fetch: bool = False,
+        gpu_ids: tuple[int, ...] = (),
+        replicas: int = 1,
+    ) -> Goal:
+        """Set a new goal."""
+        self.goal = Goal(self.goal.number + 1, up, fetch, gpu_ids, replicas)
+        self.wake()
+        return self.goal
+
+    def want_up(self, gpu_ids: tuple[int, ...], replicas: int) -> Goal:
+        """The goal that has it up in this layout: today's if that is on its way or standing."""
+        same = self.goal.up and (self.goal.gpu_ids, self.goal.replicas) == (gpu_ids, replicas)
+        if same and (not self.settled or self._model.state is not State.FAILED):
+            self.revive(0)
+            return self.goal
+        return self.want(up=True, gpu_ids=gpu_ids, replicas=replicas)
+
+    def revive(self, age_s: float) -> None:
+        """Let failed replicas of a serving model try again once their failure is `age_s` old."""
+        if not self.admitting:
+            return
+        for replica in self.replicas:
+            failure = replica.failure
+            if replica.state is State.FAILED and failure and failure.at + age_s <= time.time():
+                replica.retry()
+
+    async def close(self) -> None:
+        """Drain, stop everything, end the supervisor."""
+        self.closed = True
+        self.want(up=False)
+        if self._task is not None:
+            limits = self._model.settings
+            limit = limits.drain_s + limits.engine_term_s + CLOSE_SLACK_S
+            await asyncio.wait({self._task}, timeout=limit)
+
+    # ---- the loop ---------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while not (self.closed and self.settled):
+            goal = self.goal
+            if goal.number == self.reached:
+                await self._sleep()
+                continue
+            try:
+                await self._reach(goal)
+            except Superseded:
+                continue
+            except Exception:
+                log.exception("%s: supervision failed", self._model.key)
+                await self._give_up(Failure("An unexpected error; see the log.", at=time.time()))
+            self.reached = goal.number
+            self._model.update_runtime("settled", self._model.state.value)
+
+    async def _sleep(self) -> None:
+        """Until something is wanted; when the idle time is over, want it down."""
+        self._wake.clear()
+        model, timeout = self._model, None
+        idle_s = model.spec.idle_unload_s
+        if idle_s and self.goal.up and not model.admission.taken:
+            timeout = model.last_used + idle_s - time.monotonic()
+            if timeout <= 0 and model.state is State.READY:
+                model.update_runtime("idle", f"no request for {idle_s:.0f} s")
+                self.want(up=False)
+                return
+            timeout = max(timeout, 1.0)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await within(timeout, self._wake.wait())
+
+    async def _unless_superseded(self, goal: Goal, work: Awaitable[T]) -> T:
+        """Run `work`; a newer goal cancels it."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done():
+                self._wake.clear()
+                if self.goal is not goal:
+                    raise Superseded
+                woken = asyncio.ensure_future(self._wake.wait())
+                try:
+                    await asyncio.wait({task, woken}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    woken.cancel()
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    # ---- reaching a goal ----------------------------------------------------------------------
+
+    async def _reach(self, goal: Goal) -> None:
+        layout = (goal.gpu_ids, goal.replicas) if goal.up else None
+        if layout != self._layout or all(r.state is State.FAILED for r in self.replicas):
+            await self._take_down()
+        self.failure = None
+        if goal.fetch:
+            await self._fetch(goal)
+        elif goal.up:
+            await self._bring_up(goal)
+
+    async def _fetch(self, goal: Goal) -> bool:
+        model = self._model
+
+        def report(progress: Progress) -> None:
+            model.update_runtime("progress", progress=progress)
+
+        self._busy_with = State.DOWNLOADING
+        model.update_runtime("downloading", model.spec.source)
+        try:
+            await self._unless_superseded(goal, model.artifacts.fetch(report))
+        except GatewayError as exc:
+            self._busy_with = None
+            await self._give_up(self._failure(exc))
+            return False
+        finally:
+            self._busy_with = None
+        model.update_runtime("downloaded", model.spec.source)
+        return True
+
+    async def _bring_up(self, goal: Goal) -> None:
+        if not self._model.downloaded and not await self._fetch(goal):
+            return
+        if not self.replicas and not await self._start_replicas(goal):
+            return
+        await self._unless_superseded(goal, self._until_all_tried())
+        ready = [r for r in self.replicas if r.state is State.READY]
+        if ready:
+            self.load_seconds = max(r.last_load_s or 0.0 for r in ready)
+            return
+        worst = next((r.failure for r in self.replicas if r.failure), None)
+        await self._give_up(worst or Failure("It did not start.", at=time.time()))
+
+    async def _start_replicas(self, goal: Goal) -> bool:
+        model = self._model
+        self._busy_with = State.LOADING
+        model.update_runtime("placing", progress=Progress(Phase.QUEUED))
+        try:
+            grants = await self._unless_superseded(
+                goal, self._place(model.spec, goal.gpu_ids, goal.replicas)
+            )
+        except Refused as exc:
+            self._busy_with = None
+            reason = Failure(str(exc), code="insufficient_memory", at=time.time())
+            await self._give_up(reason)
+            return False
+        except GatewayError as exc:
+            self._busy_with = None
+            await self._give_up(self._failure(exc))
+            return False
+        finally:
+            self._busy_with = None
+        self.replicas = [model.new_replica(index) for index in range(len(grants))]
+        self._layout = (goal.gpu_ids, goal.replicas)
+        self.admitting = True
+        model.admission.resize(model.spec.max_in_flight * len(grants))
+        for replica, grant in zip(self.replicas, grants, strict=True):
+            replica.start(grant)
+        return True
+
+    async def _until_all_tried(self) -> None:
+        """Until every replica is ready or failed; each step of theirs has its own deadline."""
+        tried = {State.READY, State.FAILED}
+        while not all(r.state in tried for r in self.replicas):
+            await self._model.changed()
+
+    def _failure(self, error: GatewayError) -> Failure:
+        return Failure(error.message, code=error.code or "model_failed", at=time.time())
+
+    async def _give_up(self, failure: Failure) -> None:
+        await self._take_down()
+        self.failure = failure
+        self._model.runtime.last_error = failure
+        self._model.update_runtime("failed", failure.reason)
+
+    async def _take_down(self) -> None:
+        """Admit nobody, let those in flight finish, stop the engines."""
+        self.admitting = False
+        self._layout = None
+        if not self.replicas:
+            return
+        began = time.monotonic()
+        serving = [r for r in self.replicas if r.state is State.READY]
+        stops = [asyncio.ensure_future(r.stop()) for r in self.replicas if r not in serving]
+        await self._drain(serving)
+        stops += [asyncio.ensure_future(r.stop()) for r in serving]
+        receipts = [r for r in await asyncio.gather(*stops) if r is not None]
+        known = [r.freed_bytes for r in receipts if r.freed_bytes is not None]
+        seconds = round(time.monotonic() - began, 3)
+        escalated = any(r.escalated for r in receipts)
+        self.receipt = Receipt(sum(known) if known else None, seconds, escalated)
+        self.replicas = []
+        self._model.update_runtime("unloaded", f"in {seconds:.1f} s")
+
+    async def _drain(self, serving: list[Replica]) -> None:
+        busy = sum(r.in_flight for r in serving)
+        if not busy:
+            return
+        self._model.update_runtime("draining", f"{busy} requests in flight")
+        deadline = time.monotonic() + self._model.settings.drain_s
+        while any(r.in_flight for r in serving) and time.monotonic() < deadline:
+            self._wake.clear()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await within(deadline - time.monotonic(), self._wake.wait())
