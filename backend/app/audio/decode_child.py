@@ -1,0 +1,346 @@
+"""Decodes untrusted uploads, one process for each. Run by path: `python -I decode_child.py PID`.
+
+    gateway ──socket on fd 0──▶ this program: imports the decoder once, reads no upload
+                                   └─fork─▶ one job: limits, decode one upload, report, exit (5 ms)
+
+A job gets three descriptors with its request: the upload, the file for the PCM (mono 16 kHz s16le)
+and a socket for its report: first its own pidfd, by which the gateway kills it, then `{"samples"}`
+as it goes on, at last `{"done"}` or `{"error"}`. Silence instead of the last means that the file or
+a limit killed it. A job can open nothing (no descriptor left), start nothing and allocate little;
+of FFmpeg it may use the listed demuxers and audio decoders only. Death of the gateway kills this
+program, and its death kills the jobs (PR_SET_PDEATHSIG), in whatever state they are.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import io
+import json
+import os
+import pkgutil
+import re
+import resource
+import signal
+import socket
+import sys
+import time
+import wave
+from collections.abc import Iterator
+from typing import Any, NoReturn, Protocol
+
+import av
+import av.error
+
+RATE = 16_000
+FLUSH_BYTES = 1 << 20
+REORDERED_S = 0.25
+"""A jump of the file's clock below this is jitter; above it, audio is missing."""
+LONGEST_GAP_S = 600.0
+"""Beyond it the clock is broken rather than the audio."""
+BAD_IN_A_ROW = 1000
+"""So many packets without one that decodes, and the rest is given up."""
+FORMATS = "wav,w64,aiff,au,caf,mp3,aac,flac,ogg,mov,matroska,mpeg,amr"
+DECODERS = re.compile(
+    r"pcm_\w+|adpcm_(ms|ima_wav|ima_qt|yamaha)|aac|aac_latm|alac|mp[123](float)?|flac|opus|vorbis"
+    r"|speex|ac3|eac3|amrnb|amrwb|gsm|gsm_ms"
+)
+TOTAL_IN_MP3 = re.compile(rb"\xff[\xe0-\xff]..(?:.{9}|.{17}|.{32})(?:Xing|Info)", re.DOTALL)
+PIPED_WAV = 0x7FFF0000
+"""Sizes from here on mean that whoever wrote the header did not know them."""
+PROBE_WAV_BYTES = "16384"
+"""FFmpeg would otherwise search 5 MB of samples for other codecs in disguise: 19 ms a file."""
+UNREADABLE = (av.error.FFmpegError, ValueError, ArithmeticError, IndexError, MemoryError)
+PR_SET_PDEATHSIG = 1
+
+
+class Report(Protocol):
+    def send(self, data: bytes, /) -> int: ...
+
+
+class Refused(Exception):
+    """Why there is no PCM: a code, and facts for the message that the gateway words."""
+
+    def __init__(self, code: str, **facts: Any) -> None:
+        super().__init__(code)
+        self.report = {"error": code, **facts}
+
+
+class Sink:
+    """Where PCM goes; counts samples, tells of progress, stops at the limit."""
+
+    def __init__(self, fd: int, limit: int, report: Report) -> None:
+        self._fd = fd
+        self._limit = limit
+        self._report = report
+        self._buffer = bytearray()
+        self.samples = 0
+
+    def write(self, pcm: memoryview | bytes) -> None:
+        self._buffer += pcm
+        self.samples += len(pcm) // 2
+        if self.samples > self._limit:
+            raise Refused("too_long")
+        if len(self._buffer) >= FLUSH_BYTES:
+            self.flush()
+
+    def silence(self, samples: int) -> None:
+        while samples > 0:
+            part = min(samples, FLUSH_BYTES // 2)
+            self.write(bytes(2 * part))
+            samples -= part
+
+    def flush(self) -> None:
+        rest = memoryview(self._buffer)
+        self._buffer = bytearray()
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError as exc:
+            raise Refused("disk", errno=exc.errno) from None
+        tell(self._report, {"samples": self.samples})
+
+
+class Converter:
+    """Frames of any shape to mono 16 kHz s16.
+
+    Integer samples on purpose: in float the downmix of equal channels comes out 3 dB too loud.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._shape: tuple[str, str, int] | None = None
+        self._resampler: Any = None
+
+    def push(self, frame: Any) -> None:
+        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if shape != self._shape:
+            self.flush()
+            self._resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+            self._shape = shape
+        frame.pts = None
+        self._pull(frame)
+
+    def flush(self) -> None:
+        if self._resampler is not None:
+            self._pull(None)
+            self._resampler = self._shape = None
+
+    def _pull(self, frame: Any) -> None:
+        for out in self._resampler.resample(frame):
+            self._sink.write(memoryview(out.planes[0])[: 2 * out.samples])
+
+
+class Clock:
+    """Keeps times true: what the file's own clock skips becomes silence of that length.
+
+    Recorders skip on purpose (Opus sends nothing while nobody speaks), and damage skips too.
+    """
+
+    def __init__(self, origin_s: float) -> None:
+        self._origin = origin_s
+
+    def missing(self, frame: Any, written: int) -> int:
+        """Samples of silence that belong before this frame."""
+        if frame.pts is None or frame.time_base is None:
+            return 0
+        gap = float(frame.pts * frame.time_base) - self._origin - written / RATE
+        if abs(gap) < REORDERED_S:
+            return 0
+        if 0 < gap <= LONGEST_GAP_S:
+            return round(gap * RATE)
+        self._origin += gap
+        return 0
+
+
+class Packets:
+    """The frames of one stream. Damage is counted, and passed over."""
+
+    def __init__(self, container: Any, stream: Any) -> None:
+        self._container = container
+        self._stream = stream
+        self.bad = 0
+        self.broken_off = False
+
+    def __iter__(self) -> Iterator[Any]:
+        in_a_row = 0
+        try:
+            for packet in self._container.demux(self._stream):
+                try:
+                    frames = packet.decode()
+                except UNREADABLE:
+                    self.bad += 1
+                    in_a_row += 1
+                    if in_a_row > BAD_IN_A_ROW:
+                        self.broken_off = True
+                        return
+                    continue
+                in_a_row = 0
+                yield from frames
+        except UNREADABLE:
+            self.broken_off = True
+
+
+def wav_seconds(head: bytes) -> float | None:
+    """What the header says, which FFmpeg overrules by the size of the file."""
+    at, per_second = 12, 0
+    while at + 8 <= len(head):
+        size = int.from_bytes(head[at + 4 : at + 8], "little")
+        if head[at : at + 4] == b"fmt ":
+            per_second = int.from_bytes(head[at + 16 : at + 20], "little")
+        elif head[at : at + 4] == b"data":
+            return size / per_second if per_second and 0 < size < PIPED_WAV else None
+        at += 8 + size + size % 2
+    return None
+
+
+def declared_seconds(container: Any, stream: Any, head: bytes) -> float | None:
+    """How long the file says it is, where that is more than an estimate of FFmpeg's."""
+    kind = container.format.name
+    if kind in {"ogg", "aac", "amr", "mpeg"} or (kind == "mp3" and not TOTAL_IN_MP3.search(head)):
+        return None
+    if kind == "wav":
+        return wav_seconds(head)
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return None if container.duration is None else container.duration / 1e6
+
+
+def decode(upload: Any, head: bytes, sink: Sink) -> dict[str, Any]:
+    """The last report of a job that went well. Raises Refused."""
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": "", "codec_whitelist": LISTED}
+    if head[:4] == b"RIFF":
+        options["probesize"] = PROBE_WAV_BYTES
+    try:
+        container = av.open(
+            upload, "r", options=options, metadata_errors="ignore", buffer_size=1 << 16
+        )
+    except UNREADABLE:
+        raise Refused("not_audio") from None
+    with container:
+        kind = container.format.name.split(",")[0]
+        if not container.streams.audio:
+            raise Refused(
+                "no_audio", container=kind, streams=sorted({s.type for s in container.streams})
+            )
+        stream = container.streams.best("audio") or container.streams.audio[0]
+        codec = "unknown" if stream.codec_context is None else stream.codec_context.name
+        if not DECODERS.fullmatch(codec):
+            raise Refused("codec", container=kind, codec=codec)
+        stream.thread_type = "NONE"
+        declared = declared_seconds(container, stream, head)
+        clock = Clock((container.start_time or 0) / 1e6)
+        converter = Converter(sink)
+        packets = Packets(container, stream)
+        odd = 0
+        for frame in packets:
+            try:
+                sink.silence(clock.missing(frame, sink.samples))
+                converter.push(frame)
+            except UNREADABLE:
+                odd += 1
+        converter.flush()
+        sink.flush()
+    return {
+        "done": sink.samples,
+        "container": kind,
+        "codec": codec,
+        "bad": packets.bad + odd,
+        "broken_off": packets.broken_off,
+        "declared_s": declared,
+        "cpu_s": time.process_time(),
+    }
+
+
+LISTED = ",".join(sorted(name for name in av.codecs_available if DECODERS.fullmatch(name)))
+
+
+def tell(report: Report, message: dict[str, Any]) -> None:
+    report.send(json.dumps(message).encode())
+
+
+def follow(parent: int) -> None:
+    """Die with the process that started this one."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def limit(job: dict[str, int]) -> None:
+    for what, most in (
+        (resource.RLIMIT_AS, job["memory_bytes"]),
+        (resource.RLIMIT_CPU, job["cpu_s"]),
+        (resource.RLIMIT_FSIZE, 2 * job["max_samples"] + 2 * FLUSH_BYTES),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_NOFILE, 0),
+    ):
+        resource.setrlimit(what, (most, most))
+
+
+def run(job: dict[str, int], upload: int, pcm: int, report: socket.socket, parent: int) -> NoReturn:
+    try:
+        follow(parent)
+        os.dup2(os.open(os.devnull, os.O_RDWR), 2)
+        pidfd = os.pidfd_open(os.getpid())
+        socket.send_fds(report, [b"{}"], [pidfd])
+        os.close(pidfd)
+        limit(job)
+        head = os.pread(upload, 1 << 20, 0)
+        os.lseek(upload, 0, os.SEEK_SET)
+        sink = Sink(pcm, job["max_samples"], report)
+        with open(upload, "rb", buffering=0) as file:
+            try:
+                tell(report, decode(file, head, sink))
+            except Refused as refused:
+                tell(report, refused.report)
+            except Exception as exc:
+                tell(report, {"error": "killed", "why": repr(exc)[:500]})
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+class Nobody:
+    """Hears the reports of the rehearsal."""
+
+    def send(self, data: bytes) -> int:
+        return len(data)
+
+
+def rehearse() -> None:
+    """Load now whatever the decoder loads when first used: a job cannot open files any more."""
+    for module in pkgutil.walk_packages(av.__path__, "av."):
+        if not module.name.startswith(("av.__main__", "av.datasets")):
+            importlib.import_module(module.name)
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setparams((2, 2, 44_100, 0, "NONE", ""))
+        writer.writeframes(bytes(4 * 4410))
+    with open(os.devnull, "wb") as null:
+        file.seek(0)
+        decode(file, file.getvalue(), Sink(null.fileno(), RATE, Nobody()))
+
+
+def serve(gateway: socket.socket) -> None:
+    """Fork for each request until the gateway hangs up."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
+    own = os.getpid()
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(gateway, 4096, 3)
+        if not message:
+            return
+        upload, pcm, report = descriptors
+        if os.fork() == 0:
+            gateway.close()
+            run(json.loads(message), upload, pcm, socket.socket(fileno=report), own)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the gateway's to handle
+    follow(int(sys.argv[1]))
+    av.logging.set_level(av.logging.PANIC)
+    rehearse()
+    serve(socket.socket(fileno=0))
