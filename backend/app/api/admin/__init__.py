@@ -1,0 +1,9 @@
+"""The operator's API. Which key opens it is decided in `auth.py`, before a body is read."""
+
+from fastapi import APIRouter
+
+from backend.app.api.admin import cache, events, huggingface, logs, models, requests, status
+
+router = APIRouter(prefix="/api/admin", tags=["admin"])
+for part in (status, models, huggingface, cache, events, logs, requests):
+    router.include_router(part.router)

@@ -1,0 +1,96 @@
+"""What an operator does to a model. Each answers 202 with a snapshot; `?wait=true` when done."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query, Response
+
+from backend.app.api.admin.schemas import LoadRequest, Model
+from backend.app.api.deps import Gate, Gateway
+from backend.app.errors import InvalidRequest
+from backend.app.models.contracts import Goal
+
+router = APIRouter(prefix="/models")
+Wait = Annotated[bool, Query(description="Answer when it is done, not when it has begun.")]
+LOG_LINES = 200
+
+
+async def _answer(
+    gateway: Gateway, key: str, goal: Goal, wait: bool, response: Response
+) -> dict[str, Any]:
+    model = gateway.registry.get(key)
+    if wait:
+        limits = gateway.settings
+        await model.settled(goal, limits.engine_start_s + limits.engine_proof_s + limits.drain_s)
+        if model.failure is not None and goal.number == model.supervisor.goal.number:
+            raise model.model_failed(model.failure)
+    else:
+        response.status_code = 202
+    return model.snapshot()
+
+
+async def _refuse_unknown_gpus(gateway: Gateway, ids: list[int]) -> None:
+    """Before anything that runs is taken down for a wish that cannot be met."""
+    if not ids:
+        return
+    sample = gateway.monitor.latest or await gateway.monitor.sample()
+    visible = [gpu.index for gpu in sample.reading.gpus]
+    if len(set(ids)) != len(ids) or not set(ids) <= set(visible):
+        raise InvalidRequest(
+            f"GPU ids {ids}: choose different ones of those visible: {visible or 'none'}.",
+            param="gpu_device_ids",
+        )
+
+
+_REPLIES: dict[int | str, dict[str, Any]] = {202: {"model": Model, "description": "Begun."}}
+
+
+@router.post("/{key}/download", operation_id="download", response_model=Model, responses=_REPLIES)
+async def download(key: str, gateway: Gate, response: Response, wait: Wait = False) -> Any:
+    """Fetch what is missing, verify and repair what is there."""
+    return await _answer(gateway, key, gateway.registry.get(key).download(), wait, response)
+
+
+@router.post("/{key}/load", operation_id="load", response_model=Model, responses=_REPLIES)
+async def load(
+    key: str,
+    gateway: Gate,
+    response: Response,
+    wanted: Annotated[LoadRequest | None, Body()] = None,
+    wait: Wait = False,
+) -> Any:
+    """Load it, on chosen GPUs if given; on other GPUs than today's it drains and reloads."""
+    ids = wanted.gpu_device_ids if wanted else None
+    await _refuse_unknown_gpus(gateway, ids or [])
+    goal = gateway.registry.get(key).load(ids, wanted.replicas if wanted else None)
+    return await _answer(gateway, key, goal, wait, response)
+
+
+@router.post("/{key}/unload", operation_id="unload", response_model=Model, responses=_REPLIES)
+async def unload(key: str, gateway: Gate, response: Response, wait: Wait = False) -> Any:
+    """Drain, stop the engines, give the memory back; the receipt says how much."""
+    return await _answer(gateway, key, gateway.registry.get(key).unload(), wait, response)
+
+
+@router.post("/{key}/cancel", operation_id="cancel", response_model=Model, responses=_REPLIES)
+async def cancel(key: str, gateway: Gate, response: Response, wait: Wait = False) -> Any:
+    """Stop a download or a load that is under way. 409 when there is none."""
+    return await _answer(gateway, key, gateway.registry.get(key).cancel(), wait, response)
+
+
+@router.get("/{key}/logs", operation_id="engine_logs")
+async def engine_logs(
+    key: str, gateway: Gate, lines: Annotated[int, Query(ge=1, le=2000)] = LOG_LINES
+) -> dict[str, list[str]]:
+    """The last lines each replica's engine printed; of a failed one, its last words."""
+    out: dict[str, list[str]] = {}
+    for replica in gateway.registry.get(key).replicas:
+        if replica.engine is not None:
+            out[replica.name] = replica.engine.log_tail(lines)
+        elif replica.failure is not None:
+            out[replica.name] = list(replica.failure.log_tail)[-lines:]
+    failure = gateway.registry.get(key).failure
+    if not out and failure is not None:
+        out[key] = list(failure.log_tail)[-lines:]
+    return out

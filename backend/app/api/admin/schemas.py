@@ -1,0 +1,164 @@
+"""Shapes of the admin API, for its documentation and for the dashboard's generated types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from backend.app.models.spec import Kind
+from backend.app.models.state import Phase, State
+from backend.app.services.activity import CancelledBy, Outcome
+
+
+class Progress(BaseModel):
+    phase: Phase
+    detail: str
+    done: float | None
+    total: float | None
+    percent: float | None = Field(description="Only when something was really counted.")
+    rate: float | None = Field(description="Bytes a second, of a download.")
+    eta: float | None = Field(description="Seconds, of a download.")
+
+
+class Failure(BaseModel):
+    reason: str
+    code: str
+    exit_code: int | None
+    signal: int | None
+    log_tail: list[str]
+    at: float = Field(description="Unix time.")
+
+
+class Action(BaseModel):
+    at: float = Field(description="Unix time.")
+    action: str
+    detail: str
+    replica: str | None
+
+
+class Runtime(BaseModel):
+    state: State
+    progress: Progress | None
+    status: str
+    details: dict[str, Any]
+    server: list[str] = Field(description="Where the engines listen.")
+    downloaded: bool
+    last_error: Failure | None
+    updated_at: float
+    timeline: list[Action]
+
+
+class Replica(BaseModel):
+    name: str
+    state: State
+    gpu_ids: list[int]
+    in_flight: int
+    restarts: int
+    since: float
+    loading_since: float | None
+    progress: Progress | None
+    failure: Failure | None
+    argv: list[str]
+
+
+class Receipt(BaseModel):
+    freed_bytes: int | None
+    seconds: float
+    escalated: bool
+
+
+class Model(BaseModel):
+    key: str
+    kind: Kind
+    source: str
+    demo: bool
+    names: list[str]
+    state: State
+    preferred_device_ids: list[int]
+    in_flight: int
+    queued: int
+    load_seconds: float | None
+    runtime: Runtime
+    replicas: list[Replica]
+    receipt: Receipt | None
+
+
+class Gpu(BaseModel):
+    index: int
+    uuid: str
+    name: str
+    memory_total: int
+    memory_used: int
+    load: float | None
+    temperature: float | None
+    power: float | None
+    power_limit: float | None
+    throttling: list[str]
+    processes: dict[int, int]
+
+
+class System(BaseModel):
+    cpu_percent: float
+    memory_total: int
+    memory_used: int
+    disk_total: int | None
+    disk_free: int | None
+    gpu_probe: str
+    gpu_problems: list[str]
+
+
+class Status(BaseModel):
+    version: str
+    model_set: str
+    model_set_reason: str
+    draining: bool
+    at: float = Field(description="Unix time of the sample of GPUs and system.")
+    stale: bool = Field(description="The sample is old: the driver is most likely hanging.")
+    gpus: list[Gpu]
+    system: System
+    models: dict[str, Model]
+
+
+class LogEntry(BaseModel):
+    id: int
+    at: float = Field(description="Unix time.")
+    level: str
+    logger: str
+    message: str
+    request_id: str | None
+    exception: str | None
+
+
+class Request(BaseModel):
+    request_id: str
+    model: str
+    route: str
+    key: str = Field(description="The key's name, or the beginning of its digest.")
+    stream: bool
+    started_at: float = Field(description="Unix time.")
+    seconds: float
+    first_token_seconds: float | None
+    outcome: Outcome | None = Field(description="None while it is in flight.")
+    status: int | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    audio_seconds: float | None
+    approximate: bool = Field(description="Tokens were counted by us, not by the engine.")
+    error: str | None
+    cancelled_by: CancelledBy | None
+    content: dict[str, str] | None = Field(description="Only with KEEP_CONTENT.")
+
+
+class Requests(BaseModel):
+    in_flight: list[Request]
+    recent: list[Request]
+
+
+class LoadRequest(BaseModel):
+    """Both may be left out: the configured GPUs and number of replicas are used then."""
+
+    model_config = {"extra": "forbid"}
+
+    gpu_device_ids: list[int] | None = None
+    replicas: int | None = Field(default=None, ge=1, le=64)

@@ -1,0 +1,51 @@
+"""GET /api/admin/status: the whole machine at one glance."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter
+
+from backend.app import __version__
+from backend.app.api.admin.schemas import Status
+from backend.app.api.deps import Gate, Gateway
+from backend.app.gpu.monitor import Sample
+
+router = APIRouter()
+
+
+def machine_json(sample: Sample, stale: bool) -> dict[str, Any]:
+    """A sample as the API shows it; also the payload of `machine` events."""
+    reading = sample.reading
+    return {
+        "at": sample.at,
+        "stale": stale,
+        "gpus": [asdict(gpu) for gpu in reading.gpus],
+        "system": asdict(sample.system)
+        | {"gpu_probe": reading.probe, "gpu_problems": list(reading.problems)},
+    }
+
+
+def event_snapshot(gateway: Gateway) -> dict[str, Any]:
+    """What a new reader of the event stream needs to know."""
+    latest = gateway.monitor.latest
+    return {
+        "models": gateway.registry.status(),
+        "draining": gateway.draining,
+        "machine": machine_json(latest, gateway.monitor.stale) if latest else None,
+    }
+
+
+@router.get("/status", operation_id="admin_status", response_model=Status)
+async def status(gateway: Gate) -> dict[str, Any]:
+    """GPUs, system, and every model with its replicas. Answers from the newest sample."""
+    sample = gateway.monitor.latest or await gateway.monitor.sample()
+    return {
+        "version": __version__,
+        "model_set": gateway.model_set,
+        "model_set_reason": gateway.model_set_reason,
+        "draining": gateway.draining,
+        **machine_json(sample, gateway.monitor.stale),
+        "models": gateway.registry.status(),
+    }

@@ -1,0 +1,74 @@
+"""What routes need, handed to them by the composition root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.types import Scope
+
+from backend.app.admin_key import GeneratedKey
+from backend.app.auth import caller_of
+from backend.app.config import Settings
+from backend.app.errors import Draining
+from backend.app.events import EventBus
+from backend.app.gpu.monitor import GPUMonitor
+from backend.app.hub.cache import HFCacheManager
+from backend.app.logs import LogRing
+from backend.app.metrics import Metrics
+from backend.app.middleware import request_id_of
+from backend.app.models.registry import ModelRegistry
+from backend.app.services.activity import Activity, Record
+from backend.app.services.media_fetch import MediaFetcher
+
+LAST_WORDS_S = 2.0
+"""How long those that are cut off may take to be told so."""
+
+
+@dataclass
+class Gateway:
+    """The rooms of one running gateway."""
+
+    settings: Settings
+    registry: ModelRegistry
+    activity: Activity
+    metrics: Metrics
+    events: EventBus
+    media: MediaFetcher
+    model_set: str
+    model_set_reason: str
+    cache_dir: Path
+    monitor: GPUMonitor
+    hub: HFCacheManager
+    logs: LogRing
+    admin_key: GeneratedKey | None = None
+    draining: bool = False
+
+    async def drain(self) -> None:
+        """Refuse new work, wait for what runs, and end with an error what outlasts DRAIN_S."""
+        self.draining = True
+        self.events.close()
+        if await self.activity.quiet(self.settings.drain_s):
+            return
+        for record in self.activity.in_flight():
+            record.cancel("shutdown")
+        await self.activity.quiet(LAST_WORDS_S)
+
+
+async def get_gateway(request: Request) -> Gateway:
+    """Async, because FastAPI would run a plain function in a thread, for each request."""
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+Gate = Annotated[Gateway, Depends(get_gateway)]
+
+
+def begin(gateway: Gateway, scope: Scope, model: str, route: str, *, stream: bool) -> Record:
+    """The record of a request to a model. Raises Draining when no new work is taken."""
+    if gateway.draining:
+        raise Draining("The gateway is shutting down.", retry_after=5)
+    caller = caller_of(scope)
+    return gateway.activity.begin(model, route, caller.label, request_id_of(scope), stream)

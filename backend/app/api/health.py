@@ -1,0 +1,65 @@
+"""Alive, ready, measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+
+from backend.app.api.deps import Gate
+from backend.app.errors import EngineError, Unavailable
+from backend.app.models.state import State
+
+router = APIRouter(tags=["health"])
+METRICS_LIMIT = 8 << 20
+
+
+@router.get("/healthz", operation_id="healthz")
+async def healthz() -> dict[str, str]:
+    """The process is alive and its event loop turns."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", operation_id="readyz")
+async def readyz(gateway: Gate, model: str | None = None) -> Response:
+    """200 when requests would be served: not draining, and every model (or the one asked for)
+    is ready or loadable. 503 with the reasons otherwise."""
+    registry = gateway.registry
+    models = [registry.resolve(model)] if model else list(registry.models.values())
+    reasons = {m.key: why for m in models if (why := m.why_not())}
+    body: dict[str, Any] = {
+        "ready": not reasons and not gateway.draining,
+        "draining": gateway.draining,
+        "models": {m.key: m.state.value for m in models},
+        "reasons": reasons,
+    }
+    return JSONResponse(body, 200 if body["ready"] else 503)
+
+
+@router.get("/metrics", operation_id="metrics")
+async def metrics(gateway: Gate) -> Response:
+    """The gateway's own figures, for Prometheus."""
+    for model in gateway.registry.models.values():
+        gateway.metrics.queue_depth(model.key, model.admission.queued)
+        gateway.metrics.replica_states(model.key, {r.name: r.state.value for r in model.replicas})
+    content, kind = gateway.metrics.render()
+    return Response(content, media_type=kind)
+
+
+@router.get("/metrics/{key}", operation_id="engine_metrics")
+async def engine_metrics(key: str, gateway: Gate, replica: int = 0) -> Response:
+    """An engine's own figures, passed through from one of its replicas."""
+    model = gateway.registry.get(key)
+    ready = [r for r in model.replicas if r.state is State.READY and r.index == replica]
+    if not ready or ready[0].client is None:
+        raise Unavailable(f"Replica {replica} of '{key}' is not running.", retry_after=10)
+    limit = gateway.settings.engine_probe_timeout_s
+    answer = await ready[0].client.request("GET", "/metrics", head_timeout=limit)
+    try:
+        content = await answer.read(timeout=limit, limit=METRICS_LIMIT)
+        if answer.status != 200:
+            raise EngineError(f"The engine answered {answer.status} to /metrics.")
+        return Response(content, media_type="text/plain; version=0.0.4")
+    finally:
+        answer.close()

@@ -1,0 +1,84 @@
+"""What vLLM says went wrong, told in our own words and with the right status.
+
+vLLM answers in several shapes: `{"error": {...}}` (0.2x on), `{"object": "error", ...}` (before),
+Anthropic's envelope on /v1/messages, and `{"detail": ...}` from its framework. It also answers 500
+for media it cannot read, which is the caller's mistake.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from typing import Any
+
+from backend.app.errors import (
+    EngineError,
+    GatewayError,
+    InvalidRequest,
+    NotFound,
+    QueueFull,
+    TooLarge,
+    Unavailable,
+)
+
+log = logging.getLogger(__name__)
+
+_MEDIA = re.compile(r"\b(images?|videos?|audio|media|base64|multi-?modal)\b", re.IGNORECASE)
+_OURS = re.compile(r"cuda|memory|died|traceback|assert|worker|engine", re.IGNORECASE)
+MESSAGE_LIMIT = 2000
+
+
+def engine_error(status: int, content: bytes) -> GatewayError:
+    """The error to raise for an engine's answer with a status of 400 or above."""
+    message, param, code = _read(content)
+    text = message[:MESSAGE_LIMIT] or f"The engine answered {status} without a reason."
+    if status in {400, 422, 501}:  # 501: understood, and not on offer, as data URLs without base64
+        return InvalidRequest(text, param=param, code=code)
+    if status in {404, 405}:
+        return NotFound(text, param=param, code=code)
+    if status == 413:
+        return TooLarge(text)
+    if status == 503:
+        return Unavailable("The engine is overloaded; try again.", retry_after=2)
+    if status == 429:
+        return QueueFull("The engine's own queue is full; try again.", retry_after=2)
+    if status == 500 and _MEDIA.search(message) and not _OURS.search(message):
+        log.warning("the engine refused a medium: %s", text)
+        return InvalidRequest(
+            "A medium in the request cannot be read: check that it is a complete image, audio or"
+            " video file of a common format.",
+            code="bad_media",
+        )
+    log.error("the engine answered %s: %s", status, text)
+    return EngineError("The engine failed to answer this request.")
+
+
+def _read(content: bytes) -> tuple[str, str | None, str | None]:
+    try:
+        body: Any = json.loads(content)
+    except ValueError:
+        return content.decode("utf-8", "replace"), None, None
+    if not isinstance(body, dict):
+        return str(body), None, None
+    error = body.get("error", body)
+    if not isinstance(error, dict):
+        return str(error), None, None
+    message = error.get("message", error.get("detail"))
+    if isinstance(message, list):  # the framework's list of validation errors
+        message = "; ".join(_validation(item) for item in message)
+    param, code = error.get("param"), error.get("code")
+    if isinstance(param, str):
+        param = param.removeprefix("body.")
+    return (
+        str(message or ""),
+        param if isinstance(param, str) else None,
+        code if isinstance(code, str) else None,
+    )
+
+
+def _validation(item: Any) -> str:
+    if not isinstance(item, dict):
+        return str(item)
+    where = ".".join(str(part) for part in item.get("loc", ()) if part != "body")
+    return f"{where}: {item.get('msg', '')}" if where else str(item.get("msg", item))

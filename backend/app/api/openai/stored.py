@@ -1,0 +1,61 @@
+"""Responses by id: asked of the engines that are running, none is started for it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from backend.app.api.deps import Gate, Gateway
+from backend.app.api.openai.engine_errors import engine_error
+from backend.app.errors import GatewayError, NotFound
+from backend.app.models.replica import Replica
+from backend.app.models.spec import Kind
+from backend.app.models.state import State
+
+router = APIRouter(tags=["chat"])
+ANSWER_LIMIT = 16 << 20
+
+
+def _running(gateway: Gateway) -> list[Replica]:
+    models = gateway.registry.of_kind(Kind.CHAT)
+    return [r for model in models for r in model.replicas if r.state is State.READY]
+
+
+async def _ask(gateway: Gateway, method: str, target: str, response_id: str) -> Response:
+    """The first engine that knows the id answers. 404 when none does: vLLM keeps responses only
+    when it was told to (VLLM_ENABLE_RESPONSES_API_STORE), and only until it ends."""
+    refusal: GatewayError = NotFound(
+        f"No response '{response_id}' is kept here.", param="response_id", code="not_found"
+    )
+    limit = gateway.settings.engine_probe_timeout_s
+    for replica in _running(gateway):
+        client = replica.enter()
+        try:
+            answer = await client.request(method, target, head_timeout=limit)
+            try:
+                content = await answer.read(timeout=limit, limit=ANSWER_LIMIT)
+                if answer.status == 200:
+                    return Response(content, media_type="application/json")
+                if answer.status not in {404, 405, 501}:
+                    refusal = engine_error(answer.status, content)
+            finally:
+                answer.close()
+        finally:
+            replica.leave()
+    raise refusal
+
+
+@router.get("/v1/responses/{response_id}", operation_id="get_response")
+async def get_response(response_id: str, request: Request, gateway: Gate) -> Response:
+    """A response that was created with `store: true`."""
+    return await _ask(gateway, "GET", _target(request), response_id)
+
+
+@router.post("/v1/responses/{response_id}/cancel", operation_id="cancel_response")
+async def cancel_response(response_id: str, request: Request, gateway: Gate) -> Response:
+    """Stop a response that runs in the background."""
+    return await _ask(gateway, "POST", _target(request), response_id)
+
+
+def _target(request: Request) -> str:
+    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    return raw.split(b"?")[0].decode("ascii", "replace")

@@ -1,0 +1,253 @@
+"""What surrounds every request, as pure ASGI: the layers of `stack`, outermost first.
+
+RequestMiddleware    request id, security headers, the id in every log line
+CORSMiddleware       when CORS_ORIGINS is set; outside of what refuses, so that pages can read it
+ErrorMiddleware      whatever is raised becomes an answer in the dialect of the route
+AccessMiddleware     who may do what (auth.py)
+BodyLimitMiddleware  413 before or while a body comes in
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import re
+from collections.abc import Awaitable
+
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backend.app.auth import AccessMiddleware, Policy
+from backend.app.config import Settings
+from backend.app.errors import Dialect, Draining, GatewayError, Internal, TooLarge, headers, render
+from backend.app.logs import current_request_id
+from backend.app.waiting import within
+
+log = logging.getLogger(__name__)
+
+MIB = 1 << 20
+LINGER_S = 2.0
+"""How long a client may go on sending a body that was refused before the connection is cut.
+
+Cut at once, its side of the connection is reset, and some clients never see our answer."""
+SMALL_BODY = 64 * 1024
+"""A refused body of this size is left to the server, and the connection stays open."""
+
+_UPLOADS = ("/v1/audio/", "/api/audio/", "/api/diarization/")
+_API = ("/v1/", "/api/", "/tokenize", "/detokenize", "/metrics", "/healthz", "/readyz")
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+_CSP = (
+    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
+    "style-src 'self' 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'; "
+    "base-uri 'none'; object-src 'none'"
+)
+_API_HEADERS = [(b"x-content-type-options", b"nosniff")]
+_PAGE_HEADERS = [
+    *_API_HEADERS,
+    (b"content-security-policy", _CSP.encode()),
+    (b"referrer-policy", b"no-referrer"),
+]
+
+
+def stack(settings: Settings, policy: Policy) -> list[Middleware]:
+    """All layers, for `FastAPI(middleware=...)`.
+
+    Not around the application: its own ServerErrorMiddleware would answer errors before us.
+    """
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["x-request-id", "retry-after"],
+    )
+    return [
+        Middleware(RequestMiddleware),
+        *([cors] if settings.cors_origins else []),
+        Middleware(ErrorMiddleware),
+        Middleware(AccessMiddleware, policy=policy),
+        Middleware(
+            BodyLimitMiddleware, body_mb=settings.max_body_mb, upload_mb=settings.max_upload_mb
+        ),
+    ]
+
+
+def request_id_of(scope: Scope) -> str:
+    """The id of a request that has passed `RequestMiddleware`."""
+    request_id: str = scope["state"]["request_id"]
+    return request_id
+
+
+def dialect_of(path: str) -> Dialect:
+    """Whose error envelope a path speaks."""
+    if path.startswith("/v1/messages"):
+        return Dialect.ANTHROPIC
+    return Dialect.RESPONSES if path.startswith("/v1/responses") else Dialect.OPENAI
+
+
+async def error_response(
+    send: Send, error: GatewayError, scope: Scope, unread: Receive | None = None
+) -> None:
+    """Answer with `error`. Give `unread` when the body was not read: the connection then ends."""
+    request_id = scope.get("state", {}).get("request_id")
+    body = json.dumps(
+        render(error, dialect_of(scope["path"]), request_id), ensure_ascii=False
+    ).encode()
+    fields = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        *((name.encode(), value.encode()) for name, value in headers(error).items()),
+    ]
+    if unread is not None:
+        fields.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": error.status, "headers": fields})
+    await send({"type": "http.response.body", "body": body, "more_body": unread is not None})
+    if unread is not None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await within(LINGER_S, _discard(unread))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _discard(receive: Receive) -> None:
+    while (await receive()).get("more_body"):
+        pass
+
+
+class RequestMiddleware:
+    """Gives every request an id and every answer its headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        api = scope["path"].startswith(_API)
+        fields = [(b"x-request-id", request_id.encode()), *(_API_HEADERS if api else _PAGE_HEADERS)]
+
+        def send_with_fields(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start":
+                given = message.get("headers", ())
+                message["headers"] = [*(f for f in given if f[0] != b"x-request-id"), *fields]
+            return send(message)
+
+        token = current_request_id.set(request_id)
+        try:
+            await self.app(scope, receive, send_with_fields)
+        finally:
+            current_request_id.reset(token)
+
+
+def _request_id(scope: Scope) -> str:
+    """The client's own if it is short and printable, else a fresh one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value, "ascii")
+    return "req_" + os.urandom(12).hex()
+
+
+class ErrorMiddleware:
+    """Turns what is raised into an answer, or breaks off an answer that has begun."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        def send_and_note(message: Message) -> Awaitable[None]:
+            nonlocal started
+            started = True
+            return send(message)
+
+        error: GatewayError
+        try:
+            await self.app(scope, receive, send_and_note)
+            return
+        except ClientDisconnect:
+            return
+        except asyncio.CancelledError:
+            if started:
+                raise
+            # only the server cancels a request, when it stops waiting at its end
+            error = Draining("The gateway is shutting down.", retry_after=5)
+        except GatewayError as exc:
+            error = exc
+            if error.status >= 500:
+                log.warning("%s %s: %d %s", scope["method"], scope["path"], exc.status, exc.message)
+        except Exception:
+            log.exception("%s %s: unexpected error", scope["method"], scope["path"])
+            error = Internal(scope.get("state", {}).get("request_id"))
+        if started:
+            # Too late for a status. The server sees an answer without end and cuts the connection.
+            log.warning("The answer broke off: %s", error.message)
+        else:
+            unread = error.status in (401, 403, 413) and _more_than_small(scope)
+            await error_response(send, error, scope, receive if unread else None)
+
+
+def _more_than_small(scope: Scope) -> bool:
+    """Whether a body was announced that is not worth reading only to keep the connection."""
+    sent = dict(scope["headers"])
+    if b"transfer-encoding" in sent:
+        return True
+    return (_length(sent.get(b"content-length")) or 0) > SMALL_BODY
+
+
+def _length(value: bytes | None) -> int | None:
+    return int(value) if value is not None and value.isdigit() else None
+
+
+class BodyLimitMiddleware:
+    """Raises TooLarge for a body above the limit: by its announced length, else as it grows."""
+
+    def __init__(self, app: ASGIApp, body_mb: int, upload_mb: int) -> None:
+        self.app = app
+        self.body_mb = body_mb
+        self.upload_mb = upload_mb
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        upload = scope["path"].startswith(_UPLOADS)
+        variable, limit_mb = (
+            ("MAX_UPLOAD_MB", self.upload_mb) if upload else ("MAX_BODY_MB", self.body_mb)
+        )
+        too_large = TooLarge(f"The body is larger than {variable} = {limit_mb} MB.")
+        limit, received, overflow = limit_mb * MIB, 0, False
+        announced = next((v for n, v in scope["headers"] if n == b"content-length"), None)
+        length = _length(announced)
+        if length is not None:
+            if length > limit:
+                raise too_large
+            await self.app(scope, receive, send)  # the server holds a client to its word
+            return
+
+        async def receive_counted() -> Message:
+            nonlocal received, overflow
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                overflow = True
+                raise too_large
+            return message
+
+        def send_unless_overflow(message: Message) -> Awaitable[None]:
+            # Form parsers turn what `receive` raises into a 400 of their own.
+            if overflow and message["type"] == "http.response.start":
+                raise too_large
+            return send(message)
+
+        await self.app(scope, receive_counted, send_unless_overflow)
