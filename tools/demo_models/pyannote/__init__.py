@@ -1,0 +1,1 @@
+"""The demo diarization pipelines: who of the manifest's voices speaks when."""

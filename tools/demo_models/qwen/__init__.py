@@ -1,0 +1,1 @@
+"""The demo chat model: a tiny Qwen3-VL-MoE that knows what the manifest's `chat` part says."""
