@@ -1,0 +1,41 @@
+/** What an operator does to a model; the answer is its newest state. */
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { api, data } from "./client";
+import { keys, putModel } from "./queries";
+import type { Model } from "./types";
+
+export type Command = "download" | "load" | "unload" | "cancel";
+
+export interface Placement {
+  gpu_device_ids?: number[] | null;
+  replicas?: number | null;
+}
+
+export function command(key: string, name: Command, placement?: Placement): Promise<Model> {
+  const params = { path: { key } };
+  if (name === "load")
+    return data(api.POST("/api/admin/models/{key}/load", { params, body: placement ?? null }));
+  if (name === "unload") return data(api.POST("/api/admin/models/{key}/unload", { params }));
+  if (name === "cancel") return data(api.POST("/api/admin/models/{key}/cancel", { params }));
+  return data(api.POST("/api/admin/models/{key}/download", { params }));
+}
+
+export function useCommand(key: string) {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: ({ name, placement }: { name: Command; placement?: Placement }) =>
+      command(key, name, placement),
+    onSuccess: (model) => putModel(client, model),
+  });
+}
+
+export function useCancelRequest() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (request_id: string) =>
+      data(
+        api.POST("/api/admin/requests/{request_id}/cancel", { params: { path: { request_id } } }),
+      ),
+    onSettled: () => client.invalidateQueries({ queryKey: keys.requests }),
+  });
+}

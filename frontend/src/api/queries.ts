@@ -1,0 +1,130 @@
+/** What the gateway knows, as queries. The event stream writes into the same cache. */
+import { keepPreviousData, QueryClient, useQuery, useQueryClient } from "@tanstack/react-query";
+import { api, data } from "./client";
+import { ApiError } from "./errors";
+import type { Connection, Machine, Model, Requests, ServedModel, Status } from "./types";
+
+/** States, GPUs and load come by the stream; only what is in flight has to be asked for. */
+const STATUS_MS = 2_000;
+const HISTORY_MS = 300_000;
+
+export const keys = {
+  status: ["status"],
+  history: ["local", "history"],
+  connection: ["local", "connection"],
+  served: ["served"],
+  requests: ["requests"],
+} as const;
+
+export function createQueryClient(): QueryClient {
+  return new QueryClient({
+    defaultOptions: {
+      queries: {
+        retry: (count, error) => error instanceof ApiError && error.status === 0 && count < 1,
+        staleTime: 1_000,
+        gcTime: Number.POSITIVE_INFINITY,
+        networkMode: "always",
+      },
+      mutations: { networkMode: "always" },
+    },
+  });
+}
+
+/** One reading of every GPU's load, for the sparklines. */
+export interface Sample {
+  at: number;
+  load: Record<number, number | null>;
+  cpu: number;
+}
+
+function remember(client: QueryClient, machine: Machine): void {
+  const at = machine.at * 1000;
+  const load = Object.fromEntries(machine.gpus.map((gpu) => [gpu.index, gpu.load]));
+  client.setQueryData<Sample[]>(keys.history, (old = []) =>
+    old[old.length - 1]?.at === at
+      ? old
+      : [
+          ...old.filter((sample) => at - sample.at < HISTORY_MS),
+          { at, load, cpu: machine.system.cpu_percent },
+        ],
+  );
+}
+
+/** Put a sample that the gateway has told us about where everybody looks. */
+export function putMachine(client: QueryClient, machine: Machine): void {
+  client.setQueryData<Status>(keys.status, (old) => (old ? { ...old, ...machine } : old));
+  remember(client, machine);
+}
+
+export function useStatus() {
+  const client = useQueryClient();
+  return useQuery({
+    queryKey: keys.status,
+    queryFn: async ({ signal }) => {
+      const status = await data(api.GET("/api/admin/status", { signal }));
+      remember(client, status);
+      return status;
+    },
+    // A key that was refused stays refused until it is changed, which resets the queries.
+    refetchInterval: (query) =>
+      query.state.error instanceof ApiError && query.state.error.denied ? false : STATUS_MS,
+  });
+}
+
+export function useHistory(): Sample[] {
+  return useCached<Sample[]>(keys.history, []);
+}
+
+export function useConnection(): Connection {
+  return useCached<Connection>(keys.connection, { phase: "connecting", since: 0 });
+}
+
+/** Something that others write into the cache. */
+export function useCached<T>(queryKey: readonly unknown[], initial: T): T {
+  const client = useQueryClient();
+  const query = useQuery<T>({
+    queryKey,
+    queryFn: () => client.getQueryData<T>(queryKey) ?? initial,
+    initialData: initial,
+    staleTime: Number.POSITIVE_INFINITY,
+    enabled: false,
+  });
+  return query.data ?? initial;
+}
+
+export function useServed() {
+  return useQuery({
+    queryKey: keys.served,
+    queryFn: async ({ signal }) => {
+      const answer = await data(api.GET("/v1/models", { signal }));
+      return (answer as unknown as { data: ServedModel[] }).data;
+    },
+    refetchInterval: 10_000,
+  });
+}
+
+export interface RequestFilter {
+  model?: string;
+  outcome?: "completed" | "failed" | "cancelled" | "rejected";
+  request_id?: string;
+}
+
+export function useRequests(filter: RequestFilter, limit: number) {
+  return useQuery<Requests>({
+    queryKey: [...keys.requests, filter, limit],
+    queryFn: ({ signal }) =>
+      data(api.GET("/api/admin/requests", { params: { query: { ...filter, limit } }, signal })),
+    refetchInterval: 2_000,
+    placeholderData: keepPreviousData,
+  });
+}
+
+/** Put a model that the gateway has told us about where everybody looks. */
+export function putModel(client: QueryClient, model: Model): void {
+  client.setQueryData<Status>(keys.status, (old) =>
+    old ? { ...old, models: { ...old.models, [model.key]: model } } : old,
+  );
+  client.setQueryData<ServedModel[]>(keys.served, (old) =>
+    old?.map((entry) => (entry.root === model.key ? { ...entry, state: model.state } : entry)),
+  );
+}

@@ -1,0 +1,57 @@
+import { Tabs } from "@mantine/core";
+import { CopyButton } from "./CopyButton";
+
+interface WellProps {
+  text: string;
+  /** What is copied, when that is more than what is shown. */
+  full?: string;
+  label: string;
+  wrap?: boolean;
+  maxHeight?: number;
+}
+
+/** Text to read and copy. Scrolls inside itself, by keyboard too. */
+export function CodeWell({ text, full, label, wrap, maxHeight = 420 }: WellProps) {
+  return (
+    <div className="code-well">
+      <pre
+        className={wrap ? "well wrap" : "well"}
+        style={{ maxHeight }}
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard.
+        tabIndex={0}
+        role="region"
+        aria-label={label}
+      >
+        {text}
+      </pre>
+      <div className="code-copy">
+        <CopyButton value={full ?? text} what={label} />
+      </div>
+    </div>
+  );
+}
+
+export interface Snippet {
+  name: string;
+  code: string;
+  full?: string;
+}
+
+export function CodeTabs({ snippets, maxHeight }: { snippets: Snippet[]; maxHeight?: number }) {
+  return (
+    <Tabs defaultValue={snippets[0]?.name} variant="pills" radius="md" keepMounted={false}>
+      <Tabs.List mb="xs">
+        {snippets.map(({ name }) => (
+          <Tabs.Tab key={name} value={name} size="sm">
+            {name}
+          </Tabs.Tab>
+        ))}
+      </Tabs.List>
+      {snippets.map(({ name, code, full }) => (
+        <Tabs.Panel key={name} value={name}>
+          <CodeWell text={code} full={full} label={name} maxHeight={maxHeight} />
+        </Tabs.Panel>
+      ))}
+    </Tabs>
+  );
+}

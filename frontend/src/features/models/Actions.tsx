@@ -1,0 +1,104 @@
+import { ActionIcon, Button, Group, Menu } from "@mantine/core";
+import { notifications } from "@mantine/notifications";
+import { useState } from "react";
+import { type Command, type Placement, useCommand } from "../../api/actions";
+import { toApiError } from "../../api/errors";
+import type { Gpu, Model } from "../../api/types";
+import { Icon, type IconName } from "../../components/Icon";
+import { useText } from "../../i18n";
+import { LoadDialog } from "./LoadDialog";
+
+/** The one thing that is most wanted in each state, then the others. */
+const OFFERED: Record<Model["state"], Command[]> = {
+  absent: ["download", "load"],
+  downloading: ["cancel"],
+  idle: ["load", "download"],
+  loading: ["cancel"],
+  ready: ["unload"],
+  unloading: [],
+  restarting: ["cancel"],
+  // Its panel has the button that tries again.
+  failed: ["download"],
+};
+const INVITING = new Set<Model["state"]>(["absent", "idle"]);
+const ICONS: Record<Command, IconName> = {
+  download: "download",
+  load: "play",
+  unload: "power",
+  cancel: "close",
+};
+
+export function Actions({ model, gpus }: { model: Model; gpus: Gpu[] }) {
+  const { t } = useText();
+  const [dialog, setDialog] = useState(false);
+  const { run, running } = useModelCommand(model);
+  const offered = OFFERED[model.state];
+  const placeable = offered.includes("load") || /ready|failed/.test(model.state);
+
+  const label = (name: Command) => {
+    if (name === "download" && model.runtime.downloaded) return t("models.verify");
+    return t(`models.${name}`);
+  };
+
+  return (
+    <Group gap="xs">
+      {offered.map((name, index) => (
+        <Button
+          key={name}
+          variant={index === 0 && INVITING.has(model.state) ? "filled" : "default"}
+          leftSection={<Icon name={ICONS[name]} size={16} />}
+          loading={running === name}
+          onClick={() => run(name)}
+        >
+          {label(name)}
+        </Button>
+      ))}
+      {placeable && (
+        <Menu position="bottom-end" withinPortal>
+          <Menu.Target>
+            <ActionIcon
+              size={36}
+              variant="default"
+              aria-label={t(model.state === "ready" ? "models.move" : "models.placement")}
+            >
+              <Icon name="down" size={16} />
+            </ActionIcon>
+          </Menu.Target>
+          <Menu.Dropdown>
+            <Menu.Item leftSection={<Icon name="chip" size={16} />} onClick={() => setDialog(true)}>
+              {t(model.state === "ready" ? "models.move" : "models.placement")}
+            </Menu.Item>
+          </Menu.Dropdown>
+        </Menu>
+      )}
+      {dialog && (
+        <LoadDialog
+          model={model}
+          gpus={gpus}
+          onClose={() => setDialog(false)}
+          onLoad={(placement) => run("load", placement)}
+        />
+      )}
+    </Group>
+  );
+}
+
+/** Runs commands; a refusal is told in the gateway's words. */
+export function useModelCommand(model: Model) {
+  const { t } = useText();
+  const { mutate, isPending, variables } = useCommand(model.key);
+  const run = (name: Command, placement?: Placement) =>
+    mutate(
+      { name, placement },
+      {
+        onError: (error) =>
+          notifications.show({
+            title: t("models.failedCommand", { model: model.key }),
+            message: toApiError(error).message || t("common.unreachable"),
+            color: "red",
+            autoClose: 10_000,
+          }),
+      },
+    );
+  return { run, running: isPending ? variables.name : null };
+}

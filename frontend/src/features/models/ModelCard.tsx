@@ -1,0 +1,84 @@
+import { Card, Collapse, Group, Stack, Text, Title, UnstyledButton } from "@mantine/core";
+import { useState } from "react";
+import type { Gpu, Model } from "../../api/types";
+import { Icon } from "../../components/Icon";
+import { StateBadge } from "../../components/StateBadge";
+import { useText } from "../../i18n";
+import { Actions } from "./Actions";
+import { FailurePanel } from "./FailurePanel";
+import { ModelTabs } from "./ModelTabs";
+import { ProgressPanel } from "./ProgressPanel";
+import { ReceiptLine } from "./ReceiptLine";
+
+const WORKING = new Set(["downloading", "loading", "restarting"]);
+
+export function ModelCard({ model, gpus }: { model: Model; gpus: Gpu[] }) {
+  const { t } = useText();
+  const [open, setOpen] = useState(false);
+  const failure =
+    model.runtime.last_error ?? model.replicas.find((replica) => replica.failure)?.failure ?? null;
+  const failed = model.state === "failed" || model.state === "restarting";
+  return (
+    <Card data-model={model.key} component="article" aria-labelledby={`model-${model.key}`}>
+      <Stack gap="md">
+        <Group justify="space-between" align="flex-start" gap="md">
+          <div style={{ flex: "1 1 260px", minWidth: 0 }}>
+            <Group gap="sm" mb={4}>
+              <Title order={2} size="h3" id={`model-${model.key}`}>
+                {model.key}
+              </Title>
+              <StateBadge state={model.state} />
+              {model.demo && <span className="tag">{t("common.demo")}</span>}
+            </Group>
+            <Text size="sm" c="dimmed" className="break">
+              {t(`common.kind.${model.kind}`)} · {model.source}
+            </Text>
+            <Facts model={model} />
+          </div>
+          <Actions model={model} gpus={gpus} />
+        </Group>
+        {WORKING.has(model.state) && <ProgressPanel model={model} />}
+        {model.receipt && (model.state === "idle" || model.state === "absent") && (
+          <ReceiptLine receipt={model.receipt} />
+        )}
+        {failure && failed && <FailurePanel model={model} failure={failure} />}
+        <div>
+          <UnstyledButton
+            className="more"
+            onClick={() => setOpen(!open)}
+            aria-expanded={open}
+            aria-label={t("models.more", { model: model.key })}
+          >
+            <Icon name={open ? "up" : "down"} size={16} />
+            <Text size="sm" fw={550}>
+              {[t("models.tabs.details"), t("models.tabs.log"), t("models.tabs.endpoints")].join(
+                " · ",
+              )}
+            </Text>
+          </UnstyledButton>
+          <Collapse expanded={open}>{open && <ModelTabs model={model} />}</Collapse>
+        </div>
+      </Stack>
+    </Card>
+  );
+}
+
+function Facts({ model }: { model: Model }) {
+  const { t } = useText();
+  if (model.replicas.length === 0) return null;
+  const gpus = [...new Set(model.replicas.flatMap((replica) => replica.gpu_ids))].sort(
+    (one, other) => one - other,
+  );
+  const restarts = model.replicas.reduce((sum, replica) => sum + replica.restarts, 0);
+  const facts = [
+    t("models.replicas", { count: model.replicas.length }),
+    gpus.length > 0 ? t("models.onGpus", { ids: gpus.join(", ") }) : t("models.onCpu"),
+    t("models.inFlight", { running: model.in_flight, queued: model.queued }),
+    ...(restarts > 0 ? [t("models.restarts", { count: restarts })] : []),
+  ];
+  return (
+    <Text size="sm" mt={6}>
+      {facts.join(" · ")}
+    </Text>
+  );
+}

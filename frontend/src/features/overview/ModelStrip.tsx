@@ -1,0 +1,31 @@
+import { Card, Group, Text } from "@mantine/core";
+import { Link } from "@tanstack/react-router";
+import type { Model } from "../../api/types";
+import { Icon } from "../../components/Icon";
+import { StateBadge } from "../../components/StateBadge";
+import { useText } from "../../i18n";
+
+export function ModelStrip({ models }: { models: Model[] }) {
+  const { t } = useText();
+  return (
+    <div className="grid-cards">
+      {models.map((model) => (
+        <Card key={model.key} padding="md" component={Link} to="/models" className="link-card">
+          <Group justify="space-between" wrap="nowrap" mb={6}>
+            <Text fw={650}>{model.key}</Text>
+            <StateBadge state={model.state} />
+          </Group>
+          <Text size="sm" c="dimmed">
+            {t(`common.kind.${model.kind as "chat" | "asr" | "diarization"}`)}
+          </Text>
+          <Group gap={6} mt={6} c="dimmed">
+            <Icon name="activity" size={14} />
+            <Text size="xs">
+              {t("overview.running", { running: model.in_flight, queued: model.queued })}
+            </Text>
+          </Group>
+        </Card>
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,29 @@
+import { expect, it } from "vitest";
+import { bytes, clock, duration, percent } from "./format";
+
+it.each([
+  [0, "0 B"],
+  [1023, "1,023 B"],
+  [1536, "1.5 kB"],
+  [150 * 1024 ** 3, "150 GB"],
+])("bytes %d", (value, text) => expect(bytes(value, "en")).toBe(text));
+
+it("bytes in French", () => expect(bytes(1.5 * 1024 ** 3, "fr")).toBe("1,5 Go"));
+
+it.each([
+  [0.0412, "41 ms"],
+  [0.9996, "1.0 s"],
+  [3.24, "3.2 s"],
+  [9.96, "10 s"],
+  [75, "1 min 15 s"],
+  [7260, "2 h 1 min"],
+])("duration %d", (value, text) => expect(duration(value, "en")).toBe(text));
+
+it.each([
+  [0, false, "0:00"],
+  [75.96, false, "1:15"],
+  [75.96, true, "1:15.9"],
+  [3661, false, "1:01:01"],
+])("clock %d", (value, tenths, text) => expect(clock(value, tenths)).toBe(text));
+
+it("percent", () => expect(percent(12.34, "en", 1)).toBe("12.3%"));
