@@ -1,0 +1,391 @@
+"""A model's life on real (fake-engine) processes: load, crash, stall, unload, and requests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from backend.app.errors import Conflict, EngineError, GatewayError, Loading, ModelFailed, QueueFull
+from backend.app.models.base import BaseModelWrapper
+from backend.app.models.contracts import Lease
+from backend.app.models.state import State
+from tests.support.models import fake_model
+
+
+def run(body: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(body(), 60)
+
+    asyncio.run(bounded())
+
+
+async def chat(lease: Lease, text: str = "hello", **more: Any) -> bytes:
+    body = {"model": "qwen", "messages": [{"role": "user", "content": text}], **more}
+    answer = await lease.client.request(
+        "POST",
+        "/v1/chat/completions",
+        headers=[(b"content-type", b"application/json")],
+        body=json.dumps(body).encode(),
+        head_timeout=10,
+    )
+    try:
+        return await answer.read(timeout=20)
+    finally:
+        answer.close()
+
+
+def engine_pid(model: BaseModelWrapper, replica: int = 0) -> int:
+    engine = model.replicas[replica].engine
+    assert engine is not None
+    socket = engine.address.socket
+    for process in psutil.process_iter(["cmdline"]):
+        line = process.info["cmdline"] or []
+        if socket in line and "guard.py" not in " ".join(line[:5]):
+            return int(process.pid)
+    raise AssertionError(f"no process serves {socket}")
+
+
+def at_rest(model: BaseModelWrapper) -> bool:
+    return model.in_flight == 0 and model.admission.taken == 0 and model.admission.queued == 0
+
+
+def test_a_first_request_loads_and_unload_gives_a_receipt(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path) as model:
+            seen = [model.state]
+            async with model.lease() as lease:
+                assert b"hello" in await chat(lease)
+            seen.append(model.state)
+            await model.settled(model.unload(), 20)
+            seen.append(model.state)
+            assert seen == [State.IDLE, State.READY, State.IDLE]
+            receipt = model.supervisor.receipt
+            assert receipt is not None
+            assert receipt.freed_bytes
+            assert not receipt.escalated
+
+    run(body)
+
+
+def test_concurrent_first_requests_start_one_engine(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path, "--fake-load-s 0.3") as model:
+
+            async def one() -> str:
+                async with model.lease() as lease:
+                    await chat(lease)
+                    return str(lease.client)
+
+            assert len(set(await asyncio.gather(*(one() for _ in range(20))))) == 1
+            loads = [a for a in model.runtime.timeline if a.action == "loading"]
+            assert len(loads) == 1
+            assert at_rest(model)
+
+    run(body)
+
+
+def test_a_load_that_dies_fails_with_code_and_last_lines(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path, "--fake-exit-at-start 7") as model:
+            with pytest.raises(ModelFailed) as failed:
+                async with model.lease():
+                    pass
+            assert failed.value.retry_after is not None
+            assert model.state is State.FAILED
+            assert model.failure is not None
+            assert model.failure.exit_code == 7
+            assert model.failure.log_tail
+            assert model.why_not()
+            # refused at once while the failure is fresh; nothing is started for it
+            launched = len(model.runtime.timeline)
+            with pytest.raises(ModelFailed):
+                async with model.lease():
+                    pass
+            assert len(model.runtime.timeline) == launched
+            # an operator's load tries at once
+            await model.settled(model.load(), 20)
+            assert len(model.runtime.timeline) > launched
+
+    run(body)
+
+
+def test_requests_may_try_again_when_the_failure_is_old(tmp_path: Path) -> None:
+    async def body() -> None:
+        limits = {"failed_retry_s": 0}
+        async with fake_model(tmp_path, "--fake-exit-at-start 7", settings=limits) as model:
+            for _ in range(2):
+                with pytest.raises(ModelFailed):
+                    async with model.lease():
+                        pass
+            assert sum(a.action == "loading" for a in model.runtime.timeline) == 2
+
+    run(body)
+
+
+def test_an_engine_that_never_gets_ready_is_given_up(tmp_path: Path) -> None:
+    async def body() -> None:
+        limits = {"engine_start_s": 0.8}
+        async with fake_model(tmp_path, "--fake-never-ready", settings=limits) as model:
+            with pytest.raises(ModelFailed, match="ENGINE_START_S"):
+                async with model.lease():
+                    pass
+
+    run(body)
+
+
+def test_waiting_for_a_slow_load_ends_with_retry_after(tmp_path: Path) -> None:
+    async def body() -> None:
+        limits = {"load_wait_s": 0.3}
+        async with fake_model(tmp_path, "--fake-load-s 3", settings=limits) as model:
+            with pytest.raises(Loading) as waiting:
+                async with model.lease():
+                    pass
+            assert waiting.value.retry_after
+            assert at_rest(model)
+            assert model.state is State.LOADING
+
+    run(body)
+
+
+@pytest.mark.parametrize("when", ["idle", "busy"])
+def test_a_killed_engine_is_restarted(tmp_path: Path, when: str) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path, "--fake-tps 5") as model:
+            await model.settled(model.load(), 20)
+            if when == "busy":
+                async with model.lease() as lease:
+                    running = asyncio.ensure_future(chat(lease, max_tokens=500))
+                    replica = model.replicas[0]
+                    assert await model.until(lambda: replica.in_flight == 1, 5)
+                    os.kill(engine_pid(model), signal.SIGKILL)
+                    with pytest.raises(EngineError):
+                        await running
+            else:
+                os.kill(engine_pid(model), signal.SIGKILL)
+            assert await model.until(lambda: model.replicas[0].restarts == 1, 10)
+            async with model.lease() as lease:
+                assert b"hello" in await chat(lease, max_tokens=1)
+            last = model.runtime.last_error
+            assert last is not None
+            assert last.signal == signal.SIGKILL
+
+    run(body)
+
+
+def test_a_clean_exit_nobody_asked_for_is_a_crash(tmp_path: Path) -> None:
+    async def body() -> None:
+        flags = "--fake-exit-after-s 0.5 --fake-exit-code 0"
+        async with fake_model(tmp_path, flags, settings={"crash_limit": 2}) as model:
+            await model.settled(model.load(), 20)
+            assert await model.until(lambda: model.state is State.FAILED, 20)
+            assert model.failure is not None
+            assert model.failure.exit_code == 0
+            assert model.replicas[0].restarts == 1
+            with pytest.raises(ModelFailed):
+                async with model.lease():
+                    pass
+
+    run(body)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_stopped_engine_is_found_out_and_replaced(tmp_path: Path, busy: bool) -> None:
+    async def body() -> None:
+        limits = {"engine_probe_s": 0.5, "engine_stall_s": 0.5, "engine_probe_timeout_s": 0.5}
+        async with fake_model(tmp_path, settings=limits) as model:
+            await model.settled(model.load(), 20)
+            os.kill(engine_pid(model), signal.SIGSTOP)
+            if busy:
+                async with model.lease() as lease:
+                    with pytest.raises(GatewayError):
+                        await chat(lease)
+            assert await model.until(
+                lambda: model.replicas[0].restarts == 1 and model.state is State.READY, 15
+            )
+            assert model.runtime.last_error is not None
+            assert model.runtime.last_error.code == "stalled"
+            async with model.lease() as lease:
+                await chat(lease)
+
+    run(body)
+
+
+def test_a_long_answer_is_no_stall(tmp_path: Path) -> None:
+    """Silent on this connection, but the engine answers probes: it is left alone."""
+
+    async def body() -> None:
+        limits = {"engine_stall_s": 0.3, "engine_probe_timeout_s": 5}
+        async with fake_model(tmp_path, "--fake-tps 20", settings=limits) as model:
+            async with model.lease() as lease:
+                assert b"usage" in await chat(lease, max_tokens=40)
+            assert model.replicas[0].restarts == 0
+
+    run(body)
+
+
+def test_unload_cancels_a_load_and_waiting_requests_are_told(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path, "--fake-load-s 30 --fake-ignore-term") as model:
+
+            async def request() -> None:
+                async with model.lease():
+                    pass
+
+            waiting = asyncio.ensure_future(request())
+            assert await model.until(lambda: bool(model.replicas and model.replicas[0].engine), 5)
+            await model.settled(model.unload(), 10)
+            with pytest.raises(GatewayError, match="unloaded"):
+                await waiting
+            assert model.state is State.IDLE
+            assert at_rest(model)
+
+    run(body)
+
+
+def test_cancel_is_refused_when_there_is_nothing_to_cancel(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path) as model:
+            with pytest.raises(Conflict):
+                model.cancel()
+            model.load()
+            with pytest.raises(Conflict):
+                model.download()
+
+    run(body)
+
+
+def test_unload_lets_a_running_request_finish(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path, "--fake-tps 20") as model:
+            async with model.lease() as lease:
+                running = asyncio.ensure_future(chat(lease, max_tokens=20))
+                await asyncio.sleep(0)
+                goal = model.unload()
+                assert b'"completion_tokens":20' in await running
+            await model.settled(goal, 10)
+            assert model.state is State.IDLE
+
+    run(body)
+
+
+def test_a_request_during_the_drain_loads_anew_and_is_not_cut_off(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path, "--fake-tps 20") as model:
+            async with model.lease() as lease:
+                running = asyncio.ensure_future(chat(lease, max_tokens=20))
+                await asyncio.sleep(0)
+                model.unload()
+                assert await model.until(lambda: model.state is State.UNLOADING, 5)
+
+                async def late() -> bytes:
+                    async with model.lease() as second:
+                        return await chat(second, max_tokens=5)
+
+                newcomer = asyncio.ensure_future(late())
+                assert b'"completion_tokens":20' in await running
+            assert b'"completion_tokens":5' in await newcomer
+
+    run(body)
+
+
+def test_idle_unload_and_lazy_reload(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path, idle_unload_s=0.3) as model:
+            for _ in range(2):
+                async with model.lease() as lease:
+                    await chat(lease)
+                assert await model.until(lambda: model.state is State.IDLE, 10)
+
+    run(body)
+
+
+def test_places_and_queue_are_bounded(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path, "--fake-tps 20", max_in_flight=2, max_queue=1) as model:
+
+            async def one() -> bytes:
+                async with model.lease() as lease:
+                    return await chat(lease, max_tokens=5)
+
+            results = await asyncio.gather(*(one() for _ in range(5)), return_exceptions=True)
+            assert sum(isinstance(r, bytes) for r in results) == 3
+            refused = [r for r in results if isinstance(r, QueueFull)]
+            assert len(refused) == 2
+            assert all(r.retry_after for r in refused)
+            assert at_rest(model)
+
+    run(body)
+
+
+def test_one_of_two_replicas_dies_and_the_other_serves(tmp_path: Path) -> None:
+    async def body() -> None:
+        limits = {"crash_backoff_s": 3}
+        async with fake_model(tmp_path, settings=limits, replicas=2) as model:
+            await model.settled(model.load(), 20)
+            assert [r.state for r in model.replicas] == [State.READY] * 2
+            os.kill(engine_pid(model, 0), signal.SIGKILL)
+            assert await model.until(lambda: model.replicas[0].state is State.RESTARTING, 5)
+            assert model.state is State.READY
+            for _ in range(4):
+                async with model.lease() as lease:
+                    assert lease.replica == "qwen-1"
+                    await chat(lease)
+
+    run(body)
+
+
+def test_affinity_sends_the_same_prompt_to_the_same_replica(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path, replicas=2) as model:
+            await model.settled(model.load(), 20)
+            seen: dict[bytes, set[str]] = {}
+            for number in range(16):
+                affinity = (number % 4).to_bytes(8, "big")
+                async with model.lease(affinity) as lease:
+                    seen.setdefault(affinity, set()).add(lease.replica)
+            assert all(len(replicas) == 1 for replicas in seen.values())
+            assert len(set.union(*seen.values())) == 2
+
+    run(body)
+
+
+def test_a_wish_for_another_layout_reloads(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path) as model:
+            await model.settled(model.load(), 20)
+            await model.settled(model.load(replicas=2), 20)
+            assert [r.state for r in model.replicas] == [State.READY] * 2
+            goal = model.load(replicas=2)
+            assert model.supervisor.settled
+            assert goal is model.supervisor.goal
+
+    run(body)
+
+
+def test_cancelled_requests_leave_nothing_behind(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path, "--fake-tps 50", max_in_flight=8) as model:
+            await model.settled(model.load(), 20)
+
+            async def one() -> None:
+                async with model.lease() as lease:
+                    await chat(lease, max_tokens=50)
+
+            for round_ in range(4):
+                tasks = [asyncio.ensure_future(one()) for _ in range(50)]
+                for number, task in enumerate(tasks):
+                    asyncio.get_running_loop().call_later(
+                        0.001 * (number * 7 % 100) * (round_ + 1), task.cancel
+                    )
+                await asyncio.gather(*tasks, return_exceptions=True)
+                assert at_rest(model)
+
+    run(body)

@@ -1,0 +1,22 @@
+"""Fixtures that any test may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.gateway import GatewayProcess, demo_gateway
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[GatewayProcess]:
+    """One gateway with the real engines and the demo models, shared by the whole session.
+
+    Starting an engine takes half a minute: tests must leave it serving. `DEMO_QWEN_PYTHON` and the
+    like in the environment of the tests become settings of this gateway (see tools/compat).
+    """
+    given = {k.removeprefix("DEMO_"): v for k, v in os.environ.items() if k.startswith("DEMO_")}
+    with demo_gateway(**given) as running:
+        yield running

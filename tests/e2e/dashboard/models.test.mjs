@@ -1,0 +1,119 @@
+// Loading, unloading and failing, as the operator sees it.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { eventually, launch, shot, violations, visit } from "./browser.mjs";
+import { gateway } from "./gateway.mjs";
+
+const CONFLICT = [/status of (409|502|503)/];
+let browser;
+before(async () => {
+  browser = await launch();
+});
+after(() => browser.close());
+
+/** Ended with the test, however that ends. */
+const started = async (t, ...how) => {
+  const running = await gateway(...how);
+  t.after(() => running.close());
+  return running;
+};
+const card = (page) => page.locator("[data-model=qwen]");
+const button = (page, name) => card(page).getByRole("button", { name, exact: true });
+const state = (page, name) => card(page).locator(`[data-state=${name}]`).first().waitFor();
+
+test("load, phases, ready, unload, receipt", async (t) => {
+  const running = await started(t, {}, "--fake-load-s 2");
+  const { page, close } = await visit(browser, running.url, { path: "/models" });
+  await state(page, "idle");
+  await button(page, "Load").click();
+  await state(page, "loading");
+  await page.getByTestId("progress").waitFor();
+  const steps = await card(page).getByRole("listitem").allInnerTexts();
+  assert.deepEqual(steps, ["Queued", "Starting", "Weights", "Compiling", "Warm-up", "Ready"]);
+  assert.match(await page.getByTestId("progress").innerText(), /first load here/);
+  await shot(page, "models-loading");
+  await state(page, "ready");
+  assert.match(await page.getByTestId("announcement").innerText(), /qwen: Ready/);
+
+  await page.getByRole("button", { name: "More about qwen" }).click();
+  await page.getByRole("tab", { name: "Launch arguments" }).click();
+  await page.getByRole("region", { name: "qwen-0" }).getByText("--uds").waitFor();
+  await page.getByRole("tab", { name: "Log" }).click();
+  await eventually(
+    async () => (await card(page).getByRole("log").innerText()).length > 20,
+    "lines of the engine",
+  );
+  await page.getByRole("tab", { name: "Timeline" }).click();
+  await card(page).locator(".timeline").getByText("ready").first().waitFor();
+  await page.getByRole("tab", { name: "Endpoints" }).click();
+  await card(page).getByText(`${running.url}/v1/chat/completions`).waitFor();
+  assert.deepEqual(await violations(page), []);
+
+  await button(page, "Unload").click();
+  await page.getByTestId("receipt").waitFor();
+  assert.match(await page.getByTestId("receipt").innerText(), /Unloaded in .*(came back)/);
+  await state(page, "idle");
+  await shot(page, "models-receipt");
+
+  await button(page, "Load").click();
+  await page.getByText(/usually about/).waitFor();
+  await button(page, "Cancel").click();
+  await state(page, "idle");
+  await close();
+});
+
+test("a load that fails says why, with its last lines, and can be tried again", async (t) => {
+  const running = await started(t, { CRASH_LIMIT: "1", CRASH_BACKOFF_S: "0.1" }, "--fake-exit-at-start 3");
+  const { page, close } = await visit(browser, running.url, { path: "/models", expected: CONFLICT });
+  await button(page, "Load").click();
+  await state(page, "failed");
+  const failure = page.getByTestId("failure");
+  await failure.waitFor();
+  assert.match(await failure.innerText(), /exit code 3/);
+  assert.deepEqual(await violations(page), []);
+  await shot(page, "models-failed");
+  const before = (await running.model()).runtime.last_error.at;
+  await failure.getByRole("button", { name: "Retry" }).click();
+  await eventually(async () => (await running.model()).runtime.last_error.at > before, "a new try");
+  await page.getByRole("link", { name: "Overview" }).click();
+  await page.getByRole("heading", { name: "Last errors" }).waitFor();
+  await page.getByText("engine_crashed").or(page.getByText("model_failed")).first().waitFor();
+  await close();
+});
+
+test("the placement dialog refuses what cannot be shared", async (t) => {
+  const running = await started(t);
+  const { page } = await visit(browser, running.url, { path: "/models" });
+  const gpu = (index) => ({
+    index, uuid: `GPU-${index}`, name: "NVIDIA H200", memory_total: 150e9, memory_used: 5e9,
+    load: 0, temperature: 30, power: 80, power_limit: 700, throttling: [], processes: {},
+  });
+  await page.route("**/api/admin/events", (route) => route.abort());
+  await page.route("**/api/admin/status", async (route) => {
+    const answer = await route.fetch();
+    const status = await answer.json();
+    await route.fulfill({ json: { ...status, gpus: [0, 1, 2].map(gpu) } });
+  });
+  const asked = [];
+  await page.route("**/models/qwen/load", (route) => {
+    asked.push(route.request().postDataJSON());
+    return route.continue();
+  });
+  await page.reload();
+  await button(page, "Choose GPUs and replicas…").click();
+  await page.getByRole("menuitem").click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("These GPUs").click();
+  for (const index of [0, 1, 2]) await dialog.getByLabel(`GPU ${index}`).check();
+  await dialog.getByLabel("Replicas").fill("2");
+  await dialog.getByText("3 GPUs cannot be shared equally by 2 replicas.").waitFor();
+  const submit = dialog.getByRole("button", { name: "Load" });
+  assert.ok(await submit.isDisabled());
+  await dialog.getByLabel("GPU 1").uncheck();
+  assert.deepEqual(await violations(page), []);
+  await submit.click();
+  await eventually(() => asked.length, "the request");
+  assert.deepEqual(asked, [{ gpu_device_ids: [0, 2], replicas: 2 }]);
+  await page.unrouteAll({ behavior: "ignoreErrors" });
+  await page.context().close();
+});

@@ -1,0 +1,99 @@
+// Every page, in both languages and both themes, narrow and wide: reachable, accessible, whole.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { eventually, launch, shot, violations, visit } from "./browser.mjs";
+import { gateway } from "./gateway.mjs";
+
+const PAGES = {
+  "/": ["Overview", "Aperçu"],
+  "/models": ["Models", "Modèles"],
+  "/playground": ["Playground", "Essais"],
+  "/audio": ["Audio", "Audio"],
+  "/activity": ["Activity", "Activité"],
+  "/reference": ["API", "API"],
+};
+let browser;
+let running;
+before(async () => {
+  browser = await launch();
+  running = await gateway();
+});
+after(async () => {
+  await browser.close();
+  await running.close();
+});
+
+for (const [path, names] of Object.entries(PAGES))
+  for (const [column, language] of ["en", "fr"].entries())
+    for (const scheme of ["light", "dark"])
+      test(`${path} ${language} ${scheme}`, async () => {
+        const { page, close } = await visit(browser, running.url, { path, language, scheme });
+        await page.getByRole("heading", { level: 1, name: names[column], exact: true }).waitFor();
+        await page.locator("[aria-busy=true]").waitFor({ state: "detached" });
+        assert.equal(await page.locator("html").getAttribute("lang"), language);
+        assert.equal(await page.locator("html").getAttribute("data-mantine-color-scheme"), scheme);
+        assert.deepEqual(await violations(page), []);
+        for (const width of [1600, 360]) {
+          await page.setViewportSize({ width, height: width === 360 ? 780 : 1000 });
+          // The layout follows a changed window within a few frames.
+          const fits = () =>
+            page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth);
+          await eventually(fits, `nothing wider than ${width} px`, 3_000);
+          await shot(page, `${path.slice(1) || "overview"}-${language}-${scheme}-${width}`);
+        }
+        assert.deepEqual(await violations(page), []);
+        await close();
+      });
+
+test("language and theme are switched, and remembered", async () => {
+  const { page, close } = await visit(browser, running.url);
+  await page.getByRole("button", { name: /^Language/ }).click();
+  await page.getByRole("heading", { level: 1, name: "Aperçu" }).waitFor();
+  await page.getByRole("button", { name: /^Thème/ }).click();
+  await page.getByRole("button", { name: /^Thème.*Clair/ }).click();
+  await page.reload();
+  await page.getByRole("heading", { level: 1, name: "Aperçu" }).waitFor();
+  assert.equal(await page.locator("html").getAttribute("data-mantine-color-scheme"), "dark");
+  await close();
+});
+
+test("the keyboard goes everywhere", async () => {
+  const { page, close } = await visit(browser, running.url);
+  await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to the content");
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  await page.keyboard.press("g");
+  await page.keyboard.press("r");
+  await page.getByRole("heading", { level: 1, name: "Activity" }).waitFor();
+  await page.keyboard.press("?");
+  await page.getByRole("dialog", { name: "Keyboard" }).waitFor();
+  assert.deepEqual(await violations(page), []);
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  await page.keyboard.press("Control+k");
+  await page.getByRole("dialog").getByRole("combobox").fill("playg");
+  assert.deepEqual(await violations(page), []);
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { level: 1, name: "Playground" }).waitFor();
+  await close();
+});
+
+test("snippets follow the task, logs follow the gateway", async () => {
+  const { page, close } = await visit(browser, running.url, { path: "/reference" });
+  await page.getByText("Streaming", { exact: true }).click();
+  await page.getByRole("region", { name: "curl" }).getByText('"stream": true').waitFor();
+  await page.getByRole("tab", { name: "Python" }).click();
+  await page.getByRole("region", { name: "Python" }).getByText("for chunk in answer").waitFor();
+  await page.getByRole("link", { name: "Activity" }).click();
+  await page.getByRole("tab", { name: "Logs" }).click();
+  const log = page.getByRole("log");
+  await log.getByText("listening on").waitFor();
+  await fetch(`${running.url}/api/admin/models/qwen/load?wait=true`, { method: "POST" });
+  await log.getByText("settled: ready").waitFor();
+  await page.getByLabel(/^Filter/).fill("settled:.*ready");
+  assert.equal(await log.locator(".log-line").count(), 1);
+  assert.deepEqual(await violations(page), []);
+  await close();
+});

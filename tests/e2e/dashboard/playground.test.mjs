@@ -1,0 +1,108 @@
+// Asking a model: streaming, stopping, images, tools, and the code that does the same.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { eventually, launch, shot, violations, visit } from "./browser.mjs";
+import { gateway } from "./gateway.mjs";
+
+const PIXEL =
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+let browser;
+let running;
+before(async () => {
+  browser = await launch();
+  running = await gateway({}, "--fake-tps 25 --fake-tokens 50");
+});
+after(async () => {
+  await browser.close();
+  await running.close();
+});
+
+const open = () => visit(browser, running.url, { path: "/playground" });
+const send = async (page, text) => {
+  await page.getByLabel("Message").fill(text);
+  await page.getByRole("button", { name: "Send", exact: true }).click();
+};
+
+test("an answer streams, is measured, and can be stopped", async () => {
+  const { page, close } = await open();
+  await send(page, "hello **there**");
+  await page.getByTestId("live").getByText(/~\d+ tokens/).waitFor();
+  await shot(page, "playground-streaming");
+  await page.getByTestId("stats").waitFor();
+  const stats = await page.getByTestId("stats").innerText();
+  assert.match(stats, /first token .* · 50 tokens · [\d.]+ tokens\/s · .* in all · ended: stop/);
+  assert.equal(await page.locator(".markdown strong").first().innerText(), "there");
+  assert.deepEqual(await violations(page), []);
+
+  await send(page, "again");
+  await page.getByTestId("live").getByText(/~\d+ tokens/).waitFor();
+  await page.getByRole("button", { name: "Stop" }).click();
+  await page.getByText("ended: stopped").waitFor();
+  await eventually(async () => {
+    const { in_flight, recent } = await running.api("/api/admin/requests");
+    return in_flight.length === 0 && recent[0].outcome === "cancelled";
+  }, "the engine's work to end too");
+  await close();
+});
+
+test("images are shown, sent, and named in the code", async () => {
+  const { page, close } = await open();
+  const chooser = page.waitForEvent("filechooser");
+  await page.getByRole("button", { name: "Add images" }).click();
+  await (await chooser).setFiles({ name: "dot.png", mimeType: "image/png", buffer: Buffer.from(PIXEL, "base64") });
+  await page.getByAltText("Image 1").waitFor();
+  await page.getByLabel("Message").fill("what is it?");
+  const code = page.getByRole("region", { name: "curl" });
+  await code.getByText("image_url").waitFor();
+  const asked = page.waitForRequest("**/v1/chat/completions");
+  await page.getByLabel("Message").press("Control+Enter");
+  const body = (await asked).postDataJSON();
+  assert.equal(body.messages[0].content[0].image_url.url, `data:image/png;base64,${PIXEL}`);
+  assert.equal(body.messages[0].content[1].text, "what is it?");
+  await page.getByTestId("stats").waitFor();
+  await page.getByRole("tab", { name: "Request", exact: true }).click();
+  const shown = await page.getByRole("region", { name: "Request", exact: true }).innerText();
+  assert.match(shown, /"what is it\?"/);
+  await close();
+});
+
+test("the conversation is still there after a look at another page", async () => {
+  const { page, close } = await open();
+  await send(page, "one");
+  await page.getByTestId("stats").waitFor();
+  await page.getByRole("link", { name: "Activity" }).click();
+  await page.locator("tbody tr").first().waitFor();
+  await page.getByRole("link", { name: "Playground" }).click();
+  await page.getByTestId("stats").waitFor();
+  await page.getByRole("button", { name: "New conversation" }).click();
+  await page.getByRole("heading", { name: "Ask something" }).waitFor();
+  await close();
+});
+
+test("tools that are no JSON are told before anything is sent", async () => {
+  const { page, close } = await open();
+  await page.getByRole("button", { name: "Tools" }).click();
+  await page.getByLabel("Tools", { exact: true }).fill("{");
+  await page.getByText("This is not a JSON array").waitFor();
+  await page.getByRole("button", { name: "Put an example" }).click();
+  await page.getByLabel("Message").fill("weather?");
+  await page.getByRole("region", { name: "curl" }).getByText("get_weather").waitFor();
+  await close();
+});
+
+test("a request in flight is seen and stopped by the operator", async () => {
+  const { page, close } = await visit(browser, running.url, { path: "/activity" });
+  await page.getByText("Nothing is being answered").waitFor();
+  const body = { model: "qwen", messages: [{ role: "user", content: "hi" }], max_tokens: 2000, min_tokens: 2000, stream: true };
+  const answer = fetch(`${running.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-request-id": "ui-test-1" },
+    body: JSON.stringify(body),
+  }).then((response) => response.text());
+  await page.getByRole("button", { name: "Stop ui-test-1" }).click();
+  assert.match(await answer, /error/);
+  await page.getByRole("button", { name: "Details of ui-test-1" }).click();
+  await page.getByRole("dialog").getByText("an operator").waitFor();
+  assert.deepEqual(await violations(page), []);
+  await close();
+});

@@ -1,0 +1,3 @@
+"""A stand-in for vLLM that answers at once and misbehaves on demand (see `vllm.fake`)."""
+
+__version__ = "0.0.0+fake"

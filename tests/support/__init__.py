@@ -1,0 +1,1 @@
+"""Helpers shared by tests and the bench: no product code."""

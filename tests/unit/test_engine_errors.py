@@ -1,0 +1,61 @@
+"""What vLLM says, told in our words."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from backend.app.api.openai.engine_errors import engine_error
+from backend.app.api.openai.tail import StreamTail
+
+
+def said(message: str) -> bytes:
+    return json.dumps({"error": {"message": message, "type": "x", "code": 500}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "ours"),
+    [
+        (400, said("bad"), 400),
+        (404, b'{"detail":"Not Found"}', 404),
+        (422, b'{"detail":[{"loc":["body","n"],"msg":"too many"}]}', 400),
+        (429, said("too many images"), 429),
+        (401, said("bad url key"), 502),
+        (500, said("cannot identify image file"), 400),
+        (500, said("Incorrect padding in base64"), 400),
+        (500, said("worker died immediately at /opt/vllm/worker.py line 33"), 502),
+        (500, said("CUDA out of memory while encoding images"), 502),
+        (500, b"plain words", 502),
+        (501, said("Only base64 data URLs are supported for now."), 400),
+        (503, b"", 503),
+    ],
+)
+def test_statuses(status: int, content: bytes, ours: int) -> None:
+    assert engine_error(status, content).status == ours
+
+
+def test_nothing_of_the_engines_inside_reaches_a_client() -> None:
+    for text in ("worker died at /opt/x.py", "cannot identify image file <_io.BytesIO 0x7f>"):
+        assert "/opt" not in engine_error(500, said(text)).message
+        assert "0x7f" not in engine_error(500, said(text)).message
+
+
+@pytest.mark.parametrize(
+    ("stream", "ended"),
+    [
+        (b'data: {"a":1}\n\ndata: [DONE]\n\n', True),
+        (b'data: {"error":{"message":"x"}}\n\n', True),
+        (b'event: error\ndata: {"type":"error"}\n\n', True),
+        (b'data: {"delta":"an error"}\n\n', False),
+        (b'data: {"delta":"x"}\n\n', False),
+        (b"data: [DONE]", False),
+        (b"", False),
+    ],
+)
+def test_whether_a_stream_has_ended(stream: bytes, ended: bool) -> None:
+    for size in (1, 7, 1000):
+        tail = StreamTail()
+        for start in range(0, len(stream), size):
+            tail.see(stream[start : start + size])
+        assert tail.ended_with((b"[DONE]",)) is ended
