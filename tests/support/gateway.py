@@ -100,9 +100,11 @@ class GatewayProcess:
                     found.append(process)
         return sorted(found, key=lambda p: p.pid)
 
-    def engine_socket(self, index: int = 0) -> str:
-        line = self.engines()[index].cmdline()
-        return str(line[line.index("--uds") + 1])
+    def engine_socket(self, key: str = "qwen") -> str:
+        """Where this model's first engine listens, whatever else has been loaded before it."""
+        with self.client() as http:
+            runtime = http.get("/api/admin/status").json()["models"][key]["runtime"]
+        return str(runtime["server"][0]).removeprefix("unix:")
 
     def stop(self, sig: int = signal.SIGTERM, timeout: float = 30) -> int:
         """Send a signal, wait for the exit, and check that nothing of ours is left."""
