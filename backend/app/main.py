@@ -21,7 +21,7 @@ from backend.app.admin_key import AdminKeyStore
 from backend.app.api import admin, dashboard, docs_page, health
 from backend.app.api.admin.status import event_snapshot, machine_json
 from backend.app.api.deps import Gateway
-from backend.app.api.openai import audio, chat, models, stored
+from backend.app.api.openai import audio, chat, embeddings, models, stored
 from backend.app.audio.decode import Decoder
 from backend.app.audio.spool import Spool
 from backend.app.auth import AdminRule, Policy, admin_rule
@@ -46,6 +46,7 @@ from backend.app.middleware import stack
 from backend.app.models.artifacts import artifacts_of
 from backend.app.models.base import BaseModelWrapper
 from backend.app.models.canary import CanaryASRModel
+from backend.app.models.embedding import EmbeddingModel
 from backend.app.models.modelset import choose
 from backend.app.models.placer import Placer
 from backend.app.models.pyannote import PyannoteDiarizationModel
@@ -61,6 +62,7 @@ log = logging.getLogger(__name__)
 
 WRAPPERS: dict[Kind, type[BaseModelWrapper]] = {
     Kind.CHAT: QwenModel,
+    Kind.EMBEDDING: EmbeddingModel,
     Kind.ASR: CanaryASRModel,
     Kind.DIARIZATION: PyannoteDiarizationModel,
 }
@@ -111,7 +113,7 @@ def create_app(settings: Settings | None = None, log_setup: LogSetup | None = No
     )
     app.state.gateway = gateway
     app.state.transcription = transcription
-    parts = (health, models, chat, stored, audio, admin, docs_page)
+    parts = (health, models, chat, embeddings, stored, audio, admin, docs_page)
     for part in parts:
         app.include_router(part.router)
     dashboard.mount(app, settings)

@@ -15,6 +15,7 @@ from backend.app.workers.hub_protocol import Transfer
 
 _WANTED = {
     Kind.CHAT: patterns.chat,
+    Kind.EMBEDDING: patterns.chat,
     Kind.ASR: patterns.nemo,
     Kind.DIARIZATION: patterns.pyannote,
 }

@@ -10,8 +10,8 @@ from pathlib import Path
 from backend.app.errors import ModelFailed
 from backend.app.gpu.probe import Reading
 from backend.app.models.placement import GIB, Grant, Refused, place
-from backend.app.models.qwen import legal_parallel_sizes
 from backend.app.models.spec import Kind, ModelSpec
+from backend.app.models.vllm import legal_parallel_sizes
 from backend.app.waiting import within
 
 log = logging.getLogger(__name__)
@@ -72,5 +72,6 @@ class Placer:
                 return [CPU_GRANT] * replicas
             path = self._path_of(spec)
             need = int(weight_bytes(path) * 1.05) + LEAST_KV_BYTES + ACTIVATION_BYTES
-            legal = legal_parallel_sizes(path) if spec.kind is Kind.CHAT else [1]
+            on_vllm = spec.kind in {Kind.CHAT, Kind.EMBEDDING}
+            legal = legal_parallel_sizes(path) if on_vllm else [1]
             return place(reading.gpus, ids=ids, replicas=replicas, need=need, legal=legal)

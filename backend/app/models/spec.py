@@ -23,6 +23,7 @@ DEMO_ROOT = Path(__file__).resolve().parents[3] / "demo" / "models"
 
 class Kind(str, enum.Enum):
     CHAT = "chat"
+    EMBEDDING = "embedding"
     ASR = "asr"
     DIARIZATION = "diarization"
 

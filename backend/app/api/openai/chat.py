@@ -23,31 +23,34 @@ END_MARKS = {
     "/v1/responses": _RESPONSE,
     "/v1/messages": (b"message_stop",),
 }
+TOKENIZING = (Kind.CHAT, Kind.EMBEDDING)
 
 
-def chat_model(gateway: Gateway, name: object) -> BaseModelWrapper:
-    """The chat model a body names. 400 when it names none, or one of another kind."""
+def wanted_model(gateway: Gateway, name: object, *kinds: Kind) -> BaseModelWrapper:
+    """The model a body names. 400 when it names none, or one of none of these kinds."""
     if not isinstance(name, str) or not name:
         raise InvalidRequest(
             "You must provide a 'model': a name from GET /v1/models.", param="model"
         )
     model = gateway.registry.resolve(name)
-    if model.spec.kind is not Kind.CHAT:
+    if model.spec.kind not in kinds:
+        wanted = " or ".join(kind.value for kind in kinds)
         raise InvalidRequest(
-            f"The model '{name}' is for {model.spec.kind.value}; this route wants a chat model.",
+            f"The model '{name}' is for {model.spec.kind.value}; this route wants a model for"
+            f" {wanted}.",
             param="model",
         )
     return model
 
 
-async def forward(request: Request, gateway: Gateway) -> Response:
+async def forward(request: Request, gateway: Gateway, *kinds: Kind) -> Response:
     """Read the body once for what routing needs, and relay it as it came."""
     path = request.scope["path"]
     body = await request.body()
     if not body:
         raise InvalidRequest("The body is empty: send the request as JSON.")
     seen = peek(body)
-    model = chat_model(gateway, seen.model)
+    model = wanted_model(gateway, seen.model, *kinds)
     record = begin(gateway, request.scope, model.key, path, stream=seen.stream)
     try:
         if seen.media:
@@ -74,34 +77,34 @@ async def forward(request: Request, gateway: Gateway) -> Response:
 @router.post("/v1/chat/completions", operation_id="create_chat_completion")
 async def chat_completions(request: Request, gateway: Gate) -> Response:
     """Chat, with images, tools and structured output; streaming with `stream: true`."""
-    return await forward(request, gateway)
+    return await forward(request, gateway, Kind.CHAT)
 
 
 @router.post("/v1/completions", operation_id="create_completion")
 async def completions(request: Request, gateway: Gate) -> Response:
     """Plain text completion."""
-    return await forward(request, gateway)
+    return await forward(request, gateway, Kind.CHAT)
 
 
 @router.post("/v1/responses", operation_id="create_response")
 async def responses(request: Request, gateway: Gate) -> Response:
     """OpenAI's Responses API, as far as vLLM speaks it."""
-    return await forward(request, gateway)
+    return await forward(request, gateway, Kind.CHAT)
 
 
 @router.post("/v1/messages", operation_id="create_message")
 async def messages(request: Request, gateway: Gate) -> Response:
     """Anthropic's Messages API."""
-    return await forward(request, gateway)
+    return await forward(request, gateway, Kind.CHAT)
 
 
 @router.post("/tokenize", operation_id="tokenize")
 async def tokenize(request: Request, gateway: Gate) -> Response:
     """How a prompt or a conversation becomes token ids."""
-    return await forward(request, gateway)
+    return await forward(request, gateway, *TOKENIZING)
 
 
 @router.post("/detokenize", operation_id="detokenize")
 async def detokenize(request: Request, gateway: Gate) -> Response:
     """Token ids back to text."""
-    return await forward(request, gateway)
+    return await forward(request, gateway, *TOKENIZING)

@@ -14,6 +14,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     cli.add_argument("--served-model-name", nargs="+")
     cli.add_argument("--max-model-len", type=int, default=0, help="in words; 0: no limit")
     cli.add_argument("--shutdown-timeout", type=float, default=0)
+    cli.add_argument("--runner", default="generate", help="pooling: embeddings, and no text")
 
     fake = cli.add_argument_group("fake")
     flag = fake.add_argument

@@ -12,6 +12,7 @@ from typing import Any
 
 from .ask import Ask, Refused, read
 from .dialects import DIALECTS, Chat
+from .embeddings import embed
 from .http import Connection, Request
 
 
@@ -100,13 +101,18 @@ class Server:
     async def _post(self, request: Request, client: Connection) -> None:
         if request.path.startswith("/v1/responses/"):
             self._no_response(request.path)
-        known = {*DIALECTS, "/tokenize", "/detokenize", "/v1/messages/count_tokens"}
+        pooling = self.options.runner == "pooling"
+        makes = {"/v1/embeddings"} if pooling else {*DIALECTS, "/v1/messages/count_tokens"}
+        known = {*makes, "/tokenize", "/detokenize"}
         if request.path not in known:
             client.send_json(404, {"detail": "Not Found"})
             return
         body = self._json(request)
         if request.path == "/detokenize":
             client.send_json(200, {"prompt": "".join(map(chr, body.get("tokens", [])))})
+            return
+        if request.path == "/v1/embeddings":
+            client.send_json(200, embed(body, self.names))
             return
         try:
             ask = read(body, self.options.fake_tokens, self.names[0])

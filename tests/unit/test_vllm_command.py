@@ -1,4 +1,4 @@
-"""vLLM's command line and environment, as QwenModel builds them."""
+"""vLLM's command line and environment, as VllmModel builds them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from backend.app.config import QwenSettings, child_environment
 from backend.app.engines.launcher import Address
 from backend.app.models.placement import Grant
-from backend.app.models.qwen import (
+from backend.app.models.spec import Kind, ModelSpec, build_spec
+from backend.app.models.vllm import (
     CPU_CONTEXT,
     CPU_SEQUENCES,
     GPU_CONTEXT,
@@ -20,7 +21,6 @@ from backend.app.models.qwen import (
     environment,
     legal_parallel_sizes,
 )
-from backend.app.models.spec import Kind, ModelSpec, build_spec
 
 CPU = Grant((), 0.0)
 TWO_GPUS = Grant((2, 5), 0.85)

@@ -1,0 +1,206 @@
+"""VllmModel: a checkpoint on vLLM's own API server, one process group per replica.
+
+vLLM's command line is its stable interface; the same one serves 0.19 and 0.32. It is built from
+small steps over one frozen context, so that each flag has one place and one reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from backend.app.engines.client import EngineClient
+from backend.app.engines.launcher import Address, EngineSpec
+from backend.app.errors import EngineError
+from backend.app.models.base import BaseModelWrapper
+from backend.app.models.placement import Grant
+from backend.app.models.spec import Kind, ModelSpec
+from backend.app.models.state import Progress
+from backend.app.models.vllm_progress import parse_line
+
+NO_MEDIA_DOMAIN = "media.invalid"
+"""A name that can never resolve (RFC 2606): the engine fetches nothing, the gateway does."""
+HEALTH_TIMEOUT_S = 5.0
+CPU_CONTEXT = 2048
+"""Tokens; what the demo model was trained for, and all that is bearable without a GPU."""
+GPU_CONTEXT = 32768
+CPU_SEQUENCES = 32
+ROLE = {
+    Kind.CHAT: ("--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
+    Kind.EMBEDDING: ("--runner", "pooling"),
+}
+"""What vLLM makes of a checkpoint: the same Qwen3 generates text or gives one vector."""
+
+_JSON = [(b"content-type", b"application/json")]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Everything the command line depends on."""
+
+    spec: ModelSpec
+    path: str
+    grant: Grant
+    address: Address
+    drain_s: float
+
+    @property
+    def on_cpu(self) -> bool:
+        return not self.grant.gpu_ids
+
+
+def _listening(launch: Launch) -> list[str]:
+    address = launch.address
+    if address.socket:
+        return ["--uds", address.socket]
+    return ["--host", str(address.host), "--port", str(address.port)]
+
+
+def _context(launch: Launch) -> list[str]:
+    wanted = launch.spec.max_model_len or (CPU_CONTEXT if launch.on_cpu else GPU_CONTEXT)
+    known = text_config(launch.path).get("max_position_embeddings")
+    return ["--max-model-len", str(min(wanted, known) if isinstance(known, int) else wanted)]
+
+
+def _serving(launch: Launch) -> list[str]:
+    return [
+        "--served-model-name",
+        *launch.spec.names,
+        *ROLE[launch.spec.kind],
+        "--allowed-media-domains",
+        NO_MEDIA_DOMAIN,
+        "--disable-uvicorn-access-log",
+        "--shutdown-timeout",
+        str(int(launch.drain_s)),
+    ]
+
+
+def _device(launch: Launch) -> list[str]:
+    if launch.on_cpu:
+        # without an explicit size vLLM claims nearly all memory for its cache
+        return [
+            "--enforce-eager",
+            "--kv-cache-memory-bytes",
+            "256M",
+            "--max-num-seqs",
+            str(min(CPU_SEQUENCES, launch.spec.max_in_flight)),
+            "--max-num-batched-tokens",
+            str(CPU_CONTEXT),
+            "--distributed-executor-backend",
+            "uni",
+        ]
+    return [
+        "--max-num-seqs",  # never more than we send, or our queue would hide an idle batch
+        str(launch.spec.max_in_flight),
+        "--tensor-parallel-size",
+        str(len(launch.grant.gpu_ids)),
+        "--gpu-memory-utilization",
+        str(launch.grant.memory_share),
+    ]
+
+
+def command(launch: Launch) -> list[str]:
+    """The engine's whole command line. An operator's own arguments come last and win."""
+    return [
+        launch.spec.python,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        launch.path,
+        *_listening(launch),
+        *_serving(launch),
+        *_context(launch),
+        *_device(launch),
+        *launch.spec.engine_args,
+    ]
+
+
+def environment(grant: Grant, max_pixels: int) -> dict[str, str]:
+    """Variables of the engine's process, and of no other."""
+    common = {
+        "VLLM_PLUGINS": "",  # NeMo registers one that breaks vLLM's worker
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "600",  # longer than our client keeps an idle connection
+        "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+        "VLLM_MAX_IMAGE_PIXELS": str(max_pixels),
+        "HF_HUB_OFFLINE": "1",
+    }
+    if grant.gpu_ids:
+        mask = ",".join(str(i) for i in grant.gpu_ids)
+        return common | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": mask}
+    return common | {
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",  # two OpenMP threads on two shared cores stall each other
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    }
+
+
+def text_config(path: str) -> dict[str, object]:
+    """The language part of a checkpoint's config.json; empty when there is none."""
+    try:
+        config = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(config, dict):
+        return {}
+    text = config.get("text_config", config)
+    return text if isinstance(text, dict) else {}
+
+
+def legal_parallel_sizes(path: str, limit: int = 16) -> list[int]:
+    """Over how many GPUs vLLM can spread this checkpoint: its attention heads must divide."""
+    config = text_config(path)
+    heads, groups = config.get("num_attention_heads"), config.get("num_key_value_heads")
+    if not isinstance(heads, int):
+        return [1]
+    kv = groups if isinstance(groups, int) else heads
+    return [n for n in range(1, limit + 1) if heads % n == 0 and (kv % n == 0 or n % kv == 0)]
+
+
+class VllmModel(BaseModelWrapper):
+    """Subclasses say what proves that the engine works."""
+
+    proof_path: str
+    """One of vLLM's routes, which every engine of this kind answers."""
+    proof_body: ClassVar[dict[str, Any]]
+
+    def engine_spec(self, index: int, grant: Grant) -> EngineSpec:
+        def argv(address: Address) -> Sequence[str]:
+            return command(
+                Launch(self.spec, self.model_path, grant, address, self.settings.drain_s)
+            )
+
+        pixels = self.settings.max_media_pixels
+        return EngineSpec(f"{self.key}-{index}", argv, environment(grant, pixels))
+
+    async def healthy(self, client: EngineClient) -> bool:
+        answer = await client.request("GET", "/health", head_timeout=HEALTH_TIMEOUT_S)
+        try:
+            await answer.read(timeout=HEALTH_TIMEOUT_S)
+            return answer.status == 200
+        finally:
+            answer.close()
+
+    async def prove(self, client: EngineClient, timeout_s: float) -> None:
+        body = {"model": self.key, **self.proof_body}
+        answer = await client.request(
+            "POST",
+            self.proof_path,
+            headers=_JSON,
+            body=json.dumps(body).encode(),
+            head_timeout=timeout_s,
+        )
+        try:
+            content = await answer.read(timeout=timeout_s)
+            if answer.status != 200:
+                raise EngineError(f"the engine answered {answer.status}: {content[:200]!r}")
+        finally:
+            answer.close()
+
+    def parse_line(self, line: str) -> Progress | None:
+        return parse_line(line)
