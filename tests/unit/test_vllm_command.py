@@ -74,6 +74,14 @@ def test_every_name_is_served_and_media_are_not_fetched() -> None:
     assert value(argv, "--shutdown-timeout") == "30"
 
 
+def test_an_embedding_model_is_pooled_and_calls_no_tools() -> None:
+    launch = Launch(replace(spec(), kind=Kind.EMBEDDING), "/m", CPU, SOCKET, drain_s=30.0)
+    argv = command(launch)
+    assert value(argv, "--runner") == "pooling"
+    assert not [word for word in argv if "tool" in word]
+    assert "--runner" not in build()
+
+
 def test_on_gpus_the_grant_decides() -> None:
     argv = build(TWO_GPUS)
     assert value(argv, "--tensor-parallel-size") == "2"

@@ -245,6 +245,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/embeddings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Embeddings
+         * @description Vectors for a text, several, or lists of token ids; `encoding_format` and `dimensions`.
+         */
+        post: operations["create_embedding"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/responses/{response_id}": {
         parameters: {
             query?: never;
@@ -800,7 +820,7 @@ export interface components {
          * Kind
          * @enum {string}
          */
-        Kind: "chat" | "asr" | "diarization";
+        Kind: "chat" | "embedding" | "asr" | "diarization";
         /**
          * LoadRequest
          * @description Both may be left out: the configured GPUs and number of replicas are used then.
@@ -1372,6 +1392,26 @@ export interface operations {
         };
     };
     detokenize: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    create_embedding: {
         parameters: {
             query?: never;
             header?: never;

@@ -26,7 +26,7 @@ export type Machine = Pick<Status, "at" | "stale" | "gpus" | "system">;
 export interface ServedModel {
   id: string;
   root: string;
-  kind: "chat" | "asr" | "diarization";
+  kind: Model["kind"];
   state: State;
   demo: boolean;
   owned_by: string;

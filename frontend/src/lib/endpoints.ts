@@ -1,5 +1,5 @@
 /** What each kind of model answers to. The texts are in the dictionaries. */
-export type Kind = "chat" | "asr" | "diarization";
+export type Kind = "chat" | "embedding" | "asr" | "diarization";
 
 export interface Endpoint {
   method: "GET" | "POST";
@@ -14,6 +14,7 @@ export type EndpointText =
   | "responses"
   | "messages"
   | "tokenize"
+  | "embeddings"
   | "transcriptions"
   | "translations"
   | "diarizations"
@@ -30,6 +31,7 @@ export const ENDPOINTS: Record<Kind, Endpoint[]> = {
     post("/v1/messages", "messages"),
     post("/tokenize", "tokenize"),
   ],
+  embedding: [post("/v1/embeddings", "embeddings"), post("/tokenize", "tokenize")],
   asr: [
     post("/v1/audio/transcriptions", "transcriptions"),
     post("/v1/audio/translations", "translations"),

@@ -16,7 +16,7 @@ export function ModelStrip({ models }: { models: Model[] }) {
             <StateBadge state={model.state} />
           </Group>
           <Text size="sm" c="dimmed">
-            {t(`common.kind.${model.kind as "chat" | "asr" | "diarization"}`)}
+            {t(`common.kind.${model.kind}`)}
           </Text>
           <Group gap={6} mt={6} c="dimmed">
             <Icon name="activity" size={14} />

@@ -23,7 +23,12 @@ export const common = {
   keyUnknown: "The gateway does not know the key that was given.",
   keyLacksRight: "The key that was given is an inference key: it does not open this page.",
   enterKey: "Enter a key",
-  kind: { chat: "Chat and vision", asr: "Speech to text", diarization: "Who spoke when" },
+  kind: {
+    chat: "Chat and vision",
+    embedding: "Text to vectors",
+    asr: "Speech to text",
+    diarization: "Who spoke when",
+  },
   state: {
     absent: "Not downloaded",
     downloading: "Downloading",

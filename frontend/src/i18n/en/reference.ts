@@ -33,6 +33,7 @@ export const reference = {
     responses: "OpenAI's Responses API",
     messages: "Anthropic's Messages API",
     tokenize: "Token ids of a prompt or a conversation",
+    embeddings: "Texts or token ids to vectors",
     transcriptions: "What was said: text, subtitles, words, speakers, streaming",
     translations: "What was said, in English",
     diarizations: "Who spoke when: JSON or RTTM",

@@ -26,7 +26,12 @@ export const common: Mirror<typeof en> = {
   keyUnknown: "La passerelle ne connaît pas la clé donnée.",
   keyLacksRight: "La clé donnée est une clé d’inférence : elle n’ouvre pas cette page.",
   enterKey: "Saisir une clé",
-  kind: { chat: "Dialogue et vision", asr: "Parole en texte", diarization: "Qui parle quand" },
+  kind: {
+    chat: "Dialogue et vision",
+    embedding: "Texte en vecteurs",
+    asr: "Parole en texte",
+    diarization: "Qui parle quand",
+  },
   state: {
     absent: "Non téléchargé",
     downloading: "Téléchargement",

@@ -38,6 +38,7 @@ export const reference: Mirror<typeof en> = {
     responses: "L’API Responses d’OpenAI",
     messages: "L’API Messages d’Anthropic",
     tokenize: "Identifiants de jetons d’une invite ou d’un dialogue",
+    embeddings: "Textes ou jetons en vecteurs",
     transcriptions: "Ce qui est dit : texte, sous-titres, mots, locuteurs, flux",
     translations: "Ce qui est dit, en anglais",
     diarizations: "Qui parle quand : JSON ou RTTM",
