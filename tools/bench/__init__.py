@@ -18,7 +18,9 @@ plus system time of its process alone, as the kernel counted it.
 Engines: `demo` is the real vLLM with the demo model (CPU or GPU, whatever the gateway chooses). The
 fake engine speaks vLLM's HTTP. Paced, at a fixed 100 tokens per second and request, it adds no
 noise of its own: each event is a read and a write of its own, and each comes to a gateway that
-slept, so its CPU time per request is the dearest case. Unlimited, it shows the ceiling, as requests
+slept, so its CPU time per request is the dearest case. All its answers take equally long, so that
+requests stay as they began: in `paced` and `demo` all at once, each waiting for those before it, in
+`spread` evenly over the time of an answer, as users come. Unlimited, it shows the ceiling, as requests
 and events per second of the gateway's CPU time; events then arrive many at a time. Images are 10 MB
 `data:` URLs, two replicas are two fake engines that the direct side takes in turn.
 

@@ -65,9 +65,11 @@ class Load:
 
     tokens: int
     bodies: tuple[bytes, ...]
+    spread_s: float = 0
+    """The first requests of a round come evenly over so many seconds; 0: all at once."""
 
 
-def chats(tokens: int, *, image_bytes: int = 0) -> Load:
+def chats(tokens: int, *, image_bytes: int = 0, spread_s: float = 0) -> Load:
     """Streamed chats of `tokens` tokens that differ from their first word on.
 
     `image_bytes`: about the size of the PNG that each carries as a `data:` URL.
@@ -84,7 +86,7 @@ def chats(tokens: int, *, image_bytes: int = 0) -> Load:
         content = [{"type": "text", "text": text}, *images] if images else text
         messages = [{"role": "user", "content": content}]
         found.append(json.dumps({**fields, **stream, "messages": messages}).encode())
-    return Load(tokens, tuple(found))
+    return Load(tokens, tuple(found), spread_s)
 
 
 class _Client(asyncio.Protocol):
@@ -158,7 +160,8 @@ async def _measure(target: Target, load: Load, concurrency: int, count: int) -> 
     numbers = iter(range(count))
     done: list[tuple[float, float, int, int]] = []
 
-    async def worker(client: _Client) -> None:
+    async def worker(place: int, client: _Client) -> None:
+        await asyncio.sleep(load.spread_s * place / concurrency)
         for number in numbers:
             await client.ask(load.bodies[number % len(load.bodies)])
             if client.tokens != load.tokens:
@@ -167,7 +170,7 @@ async def _measure(target: Target, load: Load, concurrency: int, count: int) -> 
 
     start = time.perf_counter()
     try:
-        await asyncio.gather(*map(worker, clients))
+        await asyncio.gather(*(worker(place, client) for place, client in enumerate(clients)))
         seconds = time.perf_counter() - start
     finally:
         for client in clients:

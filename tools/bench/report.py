@@ -40,7 +40,7 @@ def goals(comparisons: Sequence[Comparison], start: Start | None) -> list[Goal]:
         name = f"{one.scenario}, c={one.concurrency}"
         if one.scenario == "demo":
             found.append(Goal(f"{name}: gateway ÷ direct", one.ratio, 0.98, least=True))
-        if one.scenario in {"demo", "paced"}:
+        if one.scenario in {"demo", "paced", "spread"}:
             found.append(Goal(f"{name}: gateway CPU, ms per request", one.cpu_ms_per_request, 2))
             if one.concurrency == 8:
                 found.append(Goal(f"{name}: added TTFT p50, ms", one.added_ttft_p50, 1))

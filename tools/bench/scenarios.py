@@ -15,6 +15,8 @@ TOKENS = 64
 CONCURRENCY = (1, 8, 32)
 IMAGE_BYTES = 10_000_000
 PACED = ("--fake-tps", "100")
+PACED_S = TOKENS / 100
+"""How long a paced engine takes for an answer."""
 STARTS = 5
 
 
@@ -34,8 +36,9 @@ def _through_gateway(
     concurrency: Sequence[int] = CONCURRENCY,
     image_bytes: int = 0,
     replicas: int = 1,
+    spread_s: float = 0,
 ) -> Iterator[Comparison]:
-    load = chats(TOKENS, image_bytes=image_bytes)
+    load = chats(TOKENS, image_bytes=image_bytes, spread_s=spread_s)
     with gateway(settings) as running:
         running.load()
         sockets = running.sockets(replicas)
@@ -58,6 +61,12 @@ def demo(plan: Plan) -> Iterator[Comparison]:
 def paced(plan: Plan) -> Iterator[Comparison]:
     """A fake engine at a fixed token rate: latency without the engine's own noise."""
     yield from _through_gateway("paced", plan, fake_settings(*PACED))
+
+
+def spread(plan: Plan) -> Iterator[Comparison]:
+    """The paced engine with arrivals spread evenly, as users come, instead of all at once."""
+    settings = fake_settings(*PACED)
+    yield from _through_gateway("spread", plan, settings, concurrency=(8, 32), spread_s=PACED_S)
 
 
 def unlimited(plan: Plan) -> Iterator[Comparison]:
@@ -92,6 +101,7 @@ def control(plan: Plan) -> Iterator[Comparison]:
 SCENARIOS: dict[str, Callable[[Plan], Iterator[Comparison]]] = {
     "demo": demo,
     "paced": paced,
+    "spread": spread,
     "unlimited": unlimited,
     "images": images,
     "replicas": replicas,
