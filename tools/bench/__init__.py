@@ -20,9 +20,9 @@ fake engine speaks vLLM's HTTP. Paced, at a fixed 100 tokens per second and requ
 noise of its own: each event is a read and a write of its own, and each comes to a gateway that
 slept, so its CPU time per request is the dearest case. All its answers take equally long, so that
 requests stay as they began: in `paced` and `demo` all at once, each waiting for those before it, in
-`spread` evenly over the time of an answer, as users come. Unlimited, it shows the ceiling, as requests
-and events per second of the gateway's CPU time; events then arrive many at a time. Images are 10 MB
-`data:` URLs, two replicas are two fake engines that the direct side takes in turn.
+`spread` evenly over the time of an answer, as users come. Unlimited, it shows the ceiling, as
+requests and events per second of the gateway's CPU time; events then arrive many at a time. Images
+are 10 MB `data:` URLs, two replicas are two fake engines that the direct side takes in turn.
 
 Start: from the start of the process to the first 200 from /healthz, and its resident memory then;
 median of five, bytecode cached. `--control` sends both sides straight to a fake engine: what its
