@@ -7,6 +7,7 @@ newest goal and is the only one that starts or stops replicas; nobody checks a s
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import logging
@@ -46,8 +47,8 @@ FIRST_GUESS_S = 30.0
 """Retry-After for a model that has never been loaded here."""
 
 
-class BaseModelWrapper:
-    """Subclasses say how to run and prove their engine; see `replica.Recipe`."""
+class BaseModelWrapper(abc.ABC):
+    """Subclasses say how to run and prove their engine; `replica.Recipe` has their contracts."""
 
     def __init__(
         self,
@@ -73,17 +74,17 @@ class BaseModelWrapper:
 
     # ---- what subclasses provide ------------------------------------------------------------
 
-    def engine_spec(self, index: int, grant: Grant) -> EngineSpec:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def engine_spec(self, index: int, grant: Grant) -> EngineSpec: ...
 
-    async def healthy(self, client: EngineClient) -> bool:
-        raise NotImplementedError
+    @abc.abstractmethod
+    async def healthy(self, client: EngineClient) -> bool: ...
 
-    async def prove(self, client: EngineClient, timeout_s: float) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    async def prove(self, client: EngineClient, timeout_s: float) -> None: ...
 
-    def parse_line(self, line: str) -> Progress | None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def parse_line(self, line: str) -> Progress | None: ...
 
     # ---- what can be seen -------------------------------------------------------------------
 
