@@ -37,7 +37,7 @@ from backend.app.engines.child import LocalLauncher
 from backend.app.errors import InvalidRequest, MethodNotAllowed, NotFound
 from backend.app.events import EventBus
 from backend.app.gpu.monitor import GPUMonitor, Sample
-from backend.app.gpu.probe import Reading, read_gpus
+from backend.app.gpu.probe import gpu_reader
 from backend.app.hub.cache import HFCacheManager
 from backend.app.hub.token_store import TokenStore
 from backend.app.logs import LogSetup
@@ -47,7 +47,7 @@ from backend.app.models.artifacts import artifacts_of
 from backend.app.models.base import BaseModelWrapper
 from backend.app.models.canary import CanaryASRModel
 from backend.app.models.embedding import EmbeddingModel
-from backend.app.models.modelset import choose
+from backend.app.models.modelset import choose_set
 from backend.app.models.placer import Placer
 from backend.app.models.pyannote import PyannoteDiarizationModel
 from backend.app.models.qwen import QwenModel
@@ -66,7 +66,6 @@ WRAPPERS: dict[Kind, type[BaseModelWrapper]] = {
     Kind.ASR: CanaryASRModel,
     Kind.DIARIZATION: PyannoteDiarizationModel,
 }
-NO_READING = Reading("none", ())
 
 
 def create_app(settings: Settings | None = None, log_setup: LogSetup | None = None) -> FastAPI:
@@ -131,10 +130,8 @@ def _build(settings: Settings, log_setup: LogSetup) -> tuple[Gateway, LocalLaunc
     if generated is not None:
         log_setup.redactor.add(generated.key.get_secret_value())
 
-    def look() -> Reading:
-        return read_gpus(gpu_mask())
-
-    chosen = choose(settings.model_set, look() if settings.model_set == "auto" else NO_READING)
+    look = gpu_reader(gpu_mask())
+    chosen = choose_set(settings, look)
     log.info("serving the %s models: %s", "demo" if chosen.demo else "real", chosen.reason)
     log_dir = log_setup.path.parent if log_setup.path else None
     launcher = LocalLauncher(log_dir, runtime_base(), child_environment())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
+import concurrent.futures
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -33,3 +35,37 @@ def _seen(task: asyncio.Future[T]) -> None:
     """Whoever was cancelled meanwhile does not look at an error; asyncio would complain."""
     if not task.cancelled():
         task.exception()
+
+
+class Bounded(Generic[T]):
+    """A blocking call that cannot be interrupted (a driver, a disk), waited for a bounded time.
+
+    It runs in a daemon thread, so one that hangs for ever does not hold up the exit; while it
+    hangs no second one is started.
+    """
+
+    def __init__(self, call: Callable[[], T], seconds: float) -> None:
+        self._call = call
+        self._seconds = seconds
+        self._hanging: concurrent.futures.Future[T] | None = None
+
+    def __call__(self) -> T:
+        """A fresh result. Blocking; raises asyncio.TimeoutError after `seconds`, or the call's."""
+        if self._hanging is not None:
+            concurrent.futures.wait([self._hanging], self._seconds)
+            if not self._hanging.done():
+                raise asyncio.TimeoutError
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        threading.Thread(target=self._run, args=(future,), daemon=True).start()
+        concurrent.futures.wait([future], self._seconds)
+        if not future.done():
+            self._hanging = future
+            raise asyncio.TimeoutError
+        self._hanging = None
+        return future.result()
+
+    def _run(self, future: concurrent.futures.Future[T]) -> None:
+        try:
+            future.set_result(self._call())
+        except Exception as exc:
+            future.set_exception(exc)

@@ -1,57 +1,42 @@
-"""GPUMonitor with an injected probe: eight H200, none, one lost mid-way, a driver that hangs."""
+"""GPUMonitor over an injected probe: what it keeps and says, and a driver that hangs."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
+import threading
 from pathlib import Path
 
 import pytest
 
 from backend.app.gpu import monitor as module
-from backend.app.gpu.monitor import GPUMonitor
-from backend.app.gpu.probe import Gpu, Reading, read_gpus, visible
+from backend.app.gpu.monitor import SILENT, GPUMonitor
+from backend.app.gpu.probe import Gpu, Reading
+from backend.app.waiting import Bounded, within
 
 H200 = 143_771 << 20
 
 
-def dgx(count: int = 8) -> list[Gpu]:
-    return [
+def dgx(count: int = 8) -> tuple[Gpu, ...]:
+    return tuple(
         Gpu(i, f"GPU-{i:08d}", "NVIDIA H200", H200, 1 << 30, load=1.0, temperature=30.0)
         for i in range(count)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("mask", "seen"),
-    [
-        (None, [0, 1, 2, 3, 4, 5, 6, 7]),
-        ("", []),
-        ("2,3", [2, 3]),
-        ("3, 2", [3, 2]),
-        ("GPU-00000005", [5]),
-        ("1,9,2", [1]),
-        ("1,1", [1]),
-        ("-1", []),
-    ],
-)
-def test_the_mask_is_read_as_cuda_reads_it(mask: str | None, seen: list[int]) -> None:
-    assert [gpu.index for gpu in visible(dgx(), mask)] == seen
+    )
 
 
 def test_samples_are_kept_and_problems_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    readings = [Reading("nvml", tuple(dgx())), Reading("nvml", tuple(dgx(7)))]
-    readings += [Reading("none", (), ("nvml: driver gone",))] * 3
+    readings = [Reading("nvml", dgx()), Reading("nvml", dgx(7), ("NVML: GPU 7: GPU is lost",))]
+    readings += [Reading("none", (), ("NVML: driver gone",))] * 3
+    readings += [Reading("nvml", dgx())]
     left = iter(readings)
 
     async def body() -> None:
         monitor = GPUMonitor(lambda: next(left), tmp_path)
         for _ in readings:
             await monitor.sample()
-        assert [len(s.reading.gpus) for s in monitor.history] == [8, 7, 0, 0, 0]
+        assert [len(s.reading.gpus) for s in monitor.history] == [8, 7, 0, 0, 0, 8]
         assert monitor.latest is not None
         assert monitor.latest.system.memory_total > 0
         assert monitor.latest.system.disk_free
@@ -59,7 +44,21 @@ def test_samples_are_kept_and_problems_said_once(
 
     with caplog.at_level(logging.INFO):
         asyncio.run(body())
-    assert sum("driver gone" in r.message for r in caplog.records) == 1
+    assert [r.message for r in caplog.records if r.name == module.__name__] == [
+        "GPUs are read by nvml: 8 visible",
+        "GPU probe: NVML: GPU 7: GPU is lost",
+        "GPUs are read by nvml: 7 visible",
+        "GPU probe: NVML: driver gone",
+        "GPU probe: no longer: NVML: GPU 7: GPU is lost",
+        "GPUs are read by none: 0 visible",
+        "GPU probe: no longer: NVML: driver gone",
+        "GPUs are read by nvml: 8 visible",
+    ]
+
+
+def test_the_history_holds_five_minutes(tmp_path: Path) -> None:
+    monitor = GPUMonitor(lambda: Reading("none", ()), tmp_path)
+    assert monitor.history.maxlen == 150
 
 
 def test_an_old_sample_is_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,29 +74,74 @@ def test_an_old_sample_is_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     asyncio.run(body())
 
 
-def test_a_slow_driver_does_not_stop_the_loop(tmp_path: Path) -> None:
-    def slow() -> Reading:
-        time.sleep(0.3)
-        return Reading("none", ())
+def test_a_driver_that_hangs_leaves_the_gpus_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop turns, the machine is sampled on, and the status says that the GPUs are old."""
+    hang, calls = threading.Event(), list[int]()
+
+    def read() -> Reading:
+        calls.append(1)
+        if len(calls) == 2:
+            hang.wait(60)
+        return Reading("nvml", dgx())
 
     async def body() -> None:
-        monitor = GPUMonitor(slow, tmp_path)
-        sampling = asyncio.ensure_future(monitor.sample())
-        turns = 0
-        while not sampling.done():
-            await asyncio.sleep(0)
-            turns += 1
-        assert turns > 100
+        monkeypatch.setattr(module, "STALE_S", 0.0)
+        monitor = GPUMonitor(Bounded(read, 0.05), tmp_path)
+        first = await monitor.sample()
+        for _ in range(3):
+            stuck = await monitor.sample()
+        assert stuck.reading.gpus == first.reading.gpus
+        assert stuck.reading.problems == (SILENT,)
+        assert stuck.read_at == first.read_at < first.at < stuck.at
+        assert monitor.stale
+        assert len(calls) == 2, "no second thread joins the one that hangs"
+        hang.set()
+        monkeypatch.setattr(module, "STALE_S", 60.0)
+        again = await monitor.sample()
+        assert (again.reading.problems, monitor.stale) == ((), False)
 
     asyncio.run(body())
 
 
-def test_it_runs_by_itself_and_survives_a_broken_probe(tmp_path: Path) -> None:
+def test_a_driver_that_hangs_from_the_start(tmp_path: Path) -> None:
+    async def body() -> None:
+        hang = threading.Event()
+        monitor = GPUMonitor(Bounded(lambda: hang.wait(60) and Reading("", ()), 0.05), tmp_path)  # type: ignore[arg-type]
+        sample = await monitor.sample()
+        assert (sample.reading, monitor.stale) == (Reading("none", (), (SILENT,)), True)
+        hang.set()
+
+    asyncio.run(body())
+
+
+def test_a_slow_driver_does_not_stop_the_loop(tmp_path: Path) -> None:
+    async def body() -> None:
+        turned = threading.Event()
+
+        def slow() -> Reading:
+            assert turned.wait(20), "the loop did not turn"
+            return Reading("none", ())
+
+        sampling = asyncio.ensure_future(GPUMonitor(slow, tmp_path).sample())
+        for _ in range(100):
+            await asyncio.sleep(0)
+        turned.set()
+        await within(20, sampling)
+
+    asyncio.run(body())
+
+
+def test_it_runs_by_itself_and_survives_a_broken_probe(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "INTERVAL_S", 0.001)
     calls = []
 
     def read() -> Reading:
         calls.append(1)
-        if len(calls) == 1:
+        if len(calls) < 4:
             raise RuntimeError("driver")
         return Reading("none", ())
 
@@ -105,21 +149,14 @@ def test_it_runs_by_itself_and_survives_a_broken_probe(tmp_path: Path) -> None:
         seen = asyncio.Event()
         monitor = GPUMonitor(read, tmp_path, lambda sample: seen.set())
         monitor.begin()
-        await asyncio.wait_for(seen.wait(), 20)
+        await within(20, seen.wait())
         await monitor.close()
 
     asyncio.run(body())
+    assert sum("could not be sampled" in record.message for record in caplog.records) == 1
 
 
-def test_gputil_reads_a_fake_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without NVML the answer of `nvidia-smi` is used, as GPUtil reads it."""
-    smi = tmp_path / "nvidia-smi"
-    row = "0, GPU-1234, 17, 143771, 1024, 142747, 550.1, NVIDIA H200, 1, Disabled, Disabled, 31"
-    smi.write_text(f"#!/bin/sh\necho '{row}'\n")
-    smi.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    reading = read_gpus(None)
-    assert reading.probe == "gputil"
-    assert reading.gpus[0].memory_total == 143771 << 20
-    assert reading.gpus[0].load == 17.0
-    assert any(problem.startswith("nvml") for problem in reading.problems)
+def test_a_bounded_call_gives_its_result_and_its_errors() -> None:
+    assert Bounded(lambda: 7, 20)() == 7
+    with pytest.raises(ZeroDivisionError):
+        Bounded(lambda: 1 // 0, 20)()

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from backend.app.waiting import Bounded
+
 MIB = 1024 * 1024
+DEADLINE_S = 10.0
+"""How long one look may take."""
 
 _THROTTLE = {
     0x4: "power cap",
@@ -45,11 +52,18 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Reading:
-    """One look at all devices. `probe` names what answered; `problems` say why others did not."""
+    """One look at all devices. `probe` names what answered: nvml, gputil or none.
+
+    `problems` say why others did not, and which device was lost.
+    """
 
     probe: str
     gpus: tuple[Gpu, ...]
     problems: tuple[str, ...] = ()
+    driver: str | None = None
+    """Of the driver, like 550.90.07."""
+    cuda: str | None = None
+    """The newest CUDA that the driver can run, like 12.4."""
 
 
 def visible(gpus: list[Gpu], mask: str | None) -> list[Gpu]:
@@ -66,28 +80,82 @@ def visible(gpus: list[Gpu], mask: str | None) -> list[Gpu]:
 
 
 def read_gpus(mask: str | None) -> Reading:
-    """Ask the probes in turn. Blocking (milliseconds; a broken driver may take seconds)."""
-    problems = []
-    for name, probe in (("nvml", _nvml), ("gputil", _gputil)):
-        try:
-            gpus = probe()
-        except Exception as exc:  # each library has error types of its own
-            problems.append(f"{name}: {exc or type(exc).__name__}")
-            continue
-        if gpus:
-            return Reading(name, tuple(visible(gpus, mask)), tuple(problems))
-        problems.append(f"{name}: no device")
+    """Ask the probes in turn. Blocking (milliseconds; a broken driver may hang for ever)."""
+    problems: list[str] = []
+    for probe in (_nvml, _gputil):
+        found = probe()
+        problems += found.problems
+        if found.gpus:
+            left = tuple(visible(list(found.gpus), mask))
+            if not left:
+                count = len(found.gpus)
+                problems.append(f"CUDA_VISIBLE_DEVICES={mask} hides all {count} GPUs that are here")
+            return Reading(found.probe, left, tuple(problems), found.driver, found.cuda)
     return Reading("none", (), tuple(problems))
 
 
-def _nvml() -> list[Gpu]:
+def gpu_reader(mask: str | None) -> Callable[[], Reading]:
+    """`read_gpus` that raises asyncio.TimeoutError when the driver hangs."""
+    return Bounded(lambda: read_gpus(mask), DEADLINE_S)
+
+
+# ---- NVML -----------------------------------------------------------------------------------
+
+
+def _nvml() -> Reading:
     import pynvml
 
-    pynvml.nvmlInit()
     try:
-        return [_nvml_gpu(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
+        pynvml.nvmlInit()
+    except Exception as exc:  # not only NVMLError: a library that is none raises OSError
+        return Reading("nvml", (), (f"NVML: {_why(pynvml, exc)}",))
+    try:
+        return _nvml_reading(pynvml)
+    except pynvml.NVMLError as exc:
+        return Reading("nvml", (), (f"NVML: {exc}",))
     finally:
-        pynvml.nvmlShutdown()
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+
+def _why(nvml: Any, exc: Exception) -> str:
+    if isinstance(exc, nvml.NVMLError_LibraryNotFound):
+        return "libnvidia-ml.so.1 not found"
+    if isinstance(exc, nvml.NVMLError_DriverNotLoaded):
+        return "the NVIDIA driver is not loaded"
+    return str(exc) or type(exc).__name__
+
+
+def _nvml_reading(nvml: Any) -> Reading:
+    """Every device that answers; one that is lost is named and costs no other."""
+    gpus, problems = [], []
+    for index in range(nvml.nvmlDeviceGetCount()):
+        try:
+            gpus.append(_nvml_gpu(nvml, index))
+        except nvml.NVMLError as exc:
+            problems.append(f"NVML: GPU {index}: {exc}")
+    if not gpus and not problems:
+        problems.append("NVML: no device")
+    driver, cuda = _ask(nvml, "nvmlSystemGetDriverVersion"), _ask(nvml, _CUDA_VERSION)
+    return Reading(
+        "nvml",
+        tuple(gpus),
+        tuple(problems),
+        driver=None if driver is None else _text(driver),
+        cuda=None if cuda is None else f"{cuda // 1000}.{cuda % 1000 // 10}",
+    )
+
+
+_CUDA_VERSION = "nvmlSystemGetCudaDriverVersion_v2"
+_REASONS = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
+"""The name since driver 535, and the one before it."""
+
+
+def _ask(nvml: Any, question: str, *args: Any) -> Any:
+    """None for what this device, driver or version of the library does not know."""
+    with contextlib.suppress(nvml.NVMLError, AttributeError):
+        return getattr(nvml, question)(*args)
+    return None
 
 
 def _text(value: str | bytes) -> str:
@@ -95,18 +163,15 @@ def _text(value: str | bytes) -> str:
 
 
 def _nvml_gpu(nvml: Any, index: int) -> Gpu:
+    """Raises NVMLError when the device does not even tell what it is and how full."""
     device = nvml.nvmlDeviceGetHandleByIndex(index)
     memory = nvml.nvmlDeviceGetMemoryInfo(device)
-
-    def ask(question: Any, *args: Any) -> Any:
-        with contextlib.suppress(nvml.NVMLError):
-            return question(device, *args)
-        return None
-
-    use = ask(nvml.nvmlDeviceGetUtilizationRates)
-    power, limit = ask(nvml.nvmlDeviceGetPowerUsage), ask(nvml.nvmlDeviceGetEnforcedPowerLimit)
-    reasons = ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons) or 0
-    running = ask(nvml.nvmlDeviceGetComputeRunningProcesses) or []
+    use = _ask(nvml, "nvmlDeviceGetUtilizationRates", device)
+    power = _ask(nvml, "nvmlDeviceGetPowerUsage", device)
+    limit = _ask(nvml, "nvmlDeviceGetEnforcedPowerLimit", device)
+    heat = _ask(nvml, "nvmlDeviceGetTemperature", device, nvml.NVML_TEMPERATURE_GPU)
+    reasons = next((r for q in _REASONS if (r := _ask(nvml, q, device)) is not None), 0)
+    running = _ask(nvml, "nvmlDeviceGetComputeRunningProcesses", device) or []
     return Gpu(
         index=index,
         uuid=_text(nvml.nvmlDeviceGetUUID(device)),
@@ -114,7 +179,7 @@ def _nvml_gpu(nvml: Any, index: int) -> Gpu:
         memory_total=int(memory.total),
         memory_used=int(memory.used),
         load=None if use is None else float(use.gpu),
-        temperature=ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
+        temperature=None if heat is None else float(heat),
         power=None if power is None else power / 1000,
         power_limit=None if limit is None else limit / 1000,
         throttling=tuple(words for bit, words in _THROTTLE.items() if reasons & bit),
@@ -122,18 +187,40 @@ def _nvml_gpu(nvml: Any, index: int) -> Gpu:
     )
 
 
-def _gputil() -> list[Gpu]:
-    import GPUtil
+# ---- GPUtil ---------------------------------------------------------------------------------
 
-    return [
-        Gpu(
-            index=int(g.id),
-            uuid=str(g.uuid),
-            name=str(g.name),
-            memory_total=int(g.memoryTotal * MIB),
-            memory_used=int(g.memoryUsed * MIB),
-            load=round(float(g.load) * 100, 1),
-            temperature=float(g.temperature),
-        )
-        for g in GPUtil.getGPUs()
-    ]
+
+def _gputil() -> Reading:
+    """What `nvidia-smi` says, as GPUtil reads it."""
+    try:
+        import GPUtil
+    except ImportError as exc:
+        # it imports distutils, which Python 3.12 and later have from setuptools only
+        return Reading("gputil", (), (f"GPUtil: {exc}; are GPUtil and setuptools installed?",))
+    if shutil.which("nvidia-smi") is None:
+        return Reading("gputil", (), ("GPUtil: nvidia-smi not found",))
+    try:
+        listed = GPUtil.getGPUs()
+        gpus = tuple(_gputil_gpu(gpu) for gpu in listed)
+    except Exception:  # it trips over whatever is no table: ValueError, IndexError, division by 0
+        return Reading("gputil", (), ("GPUtil: nvidia-smi does not list GPUs; run it to see why",))
+    if not gpus:
+        return Reading("gputil", (), ("GPUtil: nvidia-smi lists no GPU",))
+    return Reading("gputil", gpus, driver=str(listed[0].driver))
+
+
+def _gputil_gpu(gpu: Any) -> Gpu:
+    return Gpu(
+        index=int(gpu.id),
+        uuid=str(gpu.uuid),
+        name=str(gpu.name),
+        memory_total=int(gpu.memoryTotal * MIB),
+        memory_used=int(gpu.memoryUsed * MIB),
+        load=_known(gpu.load * 100),
+        temperature=_known(gpu.temperature),
+    )
+
+
+def _known(figure: float) -> float | None:
+    """GPUtil's NaN stands for what `nvidia-smi` shows as [N/A]."""
+    return None if math.isnan(figure) else round(figure, 1)

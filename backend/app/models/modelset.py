@@ -1,15 +1,19 @@
-"""Real models or the demo set: MODEL_SET, and what `auto` makes of this machine. Pure."""
+"""Real models or the demo set: MODEL_SET, and what `auto` makes of this machine."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import NamedTuple
 
+from backend.app.config import Settings
 from backend.app.gpu.probe import Reading
 from backend.app.models.placement import GIB, Refused, place
 
 REAL_CHAT_BYTES = 64 * GIB
 """Qwen3-VL-30B-A3B in bfloat16: 58 GiB of weights, activations, and a least KV cache."""
 PARALLEL_SIZES = (1, 2, 4)
+NOTHING = Reading("none", ())
 
 
 class ModelSet(NamedTuple):
@@ -28,3 +32,13 @@ def choose(wanted: str, reading: Reading) -> ModelSet:
     except Refused as exc:
         return ModelSet(True, f"the GPUs cannot hold the real models: {exc}")
     return ModelSet(False, f"{len(reading.gpus)} GPU(s) can hold the real models")
+
+
+def choose_set(settings: Settings, look: Callable[[], Reading]) -> ModelSet:
+    """`choose` for this machine. Blocking: only `auto` looks at the GPUs."""
+    if settings.model_set != "auto":
+        return choose(settings.model_set, NOTHING)
+    try:
+        return choose("auto", look())
+    except asyncio.TimeoutError:
+        return ModelSet(True, "the GPUs do not answer; does nvidia-smi?")

@@ -34,6 +34,7 @@ export function followEvents(
       const { models, draining } = JSON.parse(data) as Pick<Status, "models" | "draining">;
       client.setQueryData<Status>(keys.status, (old) => (old ? { ...old, models, draining } : old));
       void client.invalidateQueries({ queryKey: keys.status });
+      void client.invalidateQueries({ queryKey: keys.recalled });
       void client.invalidateQueries({ queryKey: keys.served });
     } else if (event === "model") {
       const model = JSON.parse(data) as ModelEvent;

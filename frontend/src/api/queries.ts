@@ -2,7 +2,7 @@
 import { keepPreviousData, QueryClient, useQuery, useQueryClient } from "@tanstack/react-query";
 import { api, data } from "./client";
 import { ApiError } from "./errors";
-import type { Connection, Machine, Model, Requests, ServedModel, Status } from "./types";
+import type { Connection, Gpu, Machine, Model, Requests, ServedModel, Status } from "./types";
 
 /** States, GPUs and load come by the stream; only what is in flight has to be asked for. */
 const STATUS_MS = 2_000;
@@ -11,6 +11,7 @@ const HISTORY_MS = 300_000;
 export const keys = {
   status: ["status"],
   history: ["local", "history"],
+  recalled: ["recalled"],
   connection: ["local", "connection"],
   served: ["served"],
   requests: ["requests"],
@@ -37,23 +38,31 @@ export interface Sample {
   cpu: number;
 }
 
-function remember(client: QueryClient, machine: Machine): void {
-  const at = machine.at * 1000;
-  const load = Object.fromEntries(machine.gpus.map((gpu) => [gpu.index, gpu.load]));
-  client.setQueryData<Sample[]>(keys.history, (old = []) =>
-    old[old.length - 1]?.at === at
-      ? old
-      : [
-          ...old.filter((sample) => at - sample.at < HISTORY_MS),
-          { at, load, cpu: machine.system.cpu_percent },
-        ],
-  );
+/** Put samples among those known already, in the order of time. */
+function remember(client: QueryClient, samples: Sample[]): void {
+  client.setQueryData<Sample[]>(keys.history, (old = []) => {
+    const known = new Map([...samples, ...old].map((sample) => [sample.at, sample]));
+    const all = [...known.values()].sort((a, b) => a.at - b.at);
+    const newest = all[all.length - 1]?.at ?? 0;
+    return all.filter((sample) => newest - sample.at < HISTORY_MS);
+  });
+}
+
+type Trace = Pick<Machine, "at"> & { cpu_percent: number; gpus: Pick<Gpu, "index" | "load">[] };
+
+function asSample({ at, cpu_percent, gpus }: Trace): Sample {
+  const load = Object.fromEntries(gpus.map((gpu) => [gpu.index, gpu.load]));
+  return { at: at * 1000, load, cpu: cpu_percent };
+}
+
+function ofMachine({ at, gpus, system }: Machine): Sample {
+  return asSample({ at, gpus, cpu_percent: system.cpu_percent });
 }
 
 /** Put a sample that the gateway has told us about where everybody looks. */
 export function putMachine(client: QueryClient, machine: Machine): void {
   client.setQueryData<Status>(keys.status, (old) => (old ? { ...old, ...machine } : old));
-  remember(client, machine);
+  remember(client, [ofMachine(machine)]);
 }
 
 export function useStatus() {
@@ -62,7 +71,7 @@ export function useStatus() {
     queryKey: keys.status,
     queryFn: async ({ signal }) => {
       const status = await data(api.GET("/api/admin/status", { signal }));
-      remember(client, status);
+      remember(client, [ofMachine(status)]);
       return status;
     },
     // A key that was refused stays refused until it is changed, which resets the queries.
@@ -71,7 +80,18 @@ export function useStatus() {
   });
 }
 
+/** The last five minutes: what the gateway remembers, and what has come since. */
 export function useHistory(): Sample[] {
+  const client = useQueryClient();
+  useQuery({
+    queryKey: keys.recalled,
+    queryFn: async ({ signal }) => {
+      const { samples } = await data(api.GET("/api/admin/history", { signal }));
+      remember(client, samples.map(asSample));
+      return samples.length;
+    },
+    staleTime: Number.POSITIVE_INFINITY,
+  });
   return useCached<Sample[]>(keys.history, []);
 }
 

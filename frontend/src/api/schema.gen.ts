@@ -425,6 +425,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/admin/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * History
+         * @description The samples of the last five minutes, oldest first, for a page that has just been opened.
+         */
+        get: operations["admin_history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/admin/models/{key}/download": {
         parameters: {
             query?: never;
@@ -811,10 +831,28 @@ export interface components {
                 [key: string]: number;
             };
         };
+        /** GpuTrace */
+        GpuTrace: {
+            /** Index */
+            index: number;
+            /** Load */
+            load: number | null;
+            /** Memory Used */
+            memory_used: number;
+            /** Temperature */
+            temperature: number | null;
+        };
         /** HTTPValidationError */
         HTTPValidationError: {
             /** Detail */
             detail?: components["schemas"]["ValidationError"][];
+        };
+        /** History */
+        History: {
+            /** Interval Seconds */
+            interval_seconds: number;
+            /** Samples */
+            samples: components["schemas"]["Trace"][];
         };
         /**
          * Kind
@@ -1065,10 +1103,23 @@ export interface components {
             disk_total: number | null;
             /** Disk Free */
             disk_free: number | null;
-            /** Gpu Probe */
+            /**
+             * Gpu Probe
+             * @description What the GPUs are read by: nvml, gputil or none.
+             */
             gpu_probe: string;
-            /** Gpu Problems */
+            /**
+             * Gpu Problems
+             * @description Why a probe is not used, or a GPU is lost.
+             */
             gpu_problems: string[];
+            /** Driver */
+            driver: string | null;
+            /**
+             * Driver Cuda
+             * @description The newest CUDA that the driver can run.
+             */
+            driver_cuda: string | null;
         };
         /** TokenRequest */
         TokenRequest: {
@@ -1107,6 +1158,20 @@ export interface components {
              * @description Gated repositories of the models here.
              */
             gated: components["schemas"]["GatedRepository"][];
+        };
+        /** Trace */
+        Trace: {
+            /**
+             * At
+             * @description Unix time.
+             */
+            at: number;
+            /** Cpu Percent */
+            cpu_percent: number;
+            /** Memory Used */
+            memory_used: number;
+            /** Gpus */
+            gpus: components["schemas"]["GpuTrace"][];
         };
         /** ValidationError */
         ValidationError: {
@@ -1844,6 +1909,26 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Status"];
+                };
+            };
+        };
+    };
+    admin_history: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["History"];
                 };
             };
         };

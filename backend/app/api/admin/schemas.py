@@ -104,8 +104,10 @@ class System(BaseModel):
     memory_used: int
     disk_total: int | None
     disk_free: int | None
-    gpu_probe: str
-    gpu_problems: list[str]
+    gpu_probe: str = Field(description="What the GPUs are read by: nvml, gputil or none.")
+    gpu_problems: list[str] = Field(description="Why a probe is not used, or a GPU is lost.")
+    driver: str | None
+    driver_cuda: str | None = Field(description="The newest CUDA that the driver can run.")
 
 
 class Status(BaseModel):
@@ -118,6 +120,25 @@ class Status(BaseModel):
     gpus: list[Gpu]
     system: System
     models: dict[str, Model]
+
+
+class GpuTrace(BaseModel):
+    index: int
+    load: float | None
+    memory_used: int
+    temperature: float | None
+
+
+class Trace(BaseModel):
+    at: float = Field(description="Unix time.")
+    cpu_percent: float
+    memory_used: int
+    gpus: list[GpuTrace]
+
+
+class History(BaseModel):
+    interval_seconds: float
+    samples: list[Trace]
 
 
 class LogEntry(BaseModel):

@@ -8,9 +8,9 @@ from typing import Any
 from fastapi import APIRouter
 
 from backend.app import __version__
-from backend.app.api.admin.schemas import Status
+from backend.app.api.admin.schemas import History, Status
 from backend.app.api.deps import Gate, Gateway
-from backend.app.gpu.monitor import Sample
+from backend.app.gpu.monitor import INTERVAL_S, Sample
 
 router = APIRouter()
 
@@ -23,7 +23,12 @@ def machine_json(sample: Sample, stale: bool) -> dict[str, Any]:
         "stale": stale,
         "gpus": [asdict(gpu) for gpu in reading.gpus],
         "system": asdict(sample.system)
-        | {"gpu_probe": reading.probe, "gpu_problems": list(reading.problems)},
+        | {
+            "gpu_probe": reading.probe,
+            "gpu_problems": list(reading.problems),
+            "driver": reading.driver,
+            "driver_cuda": reading.cuda,
+        },
     }
 
 
@@ -48,4 +53,23 @@ async def status(gateway: Gate) -> dict[str, Any]:
         "draining": gateway.draining,
         **machine_json(sample, gateway.monitor.stale),
         "models": gateway.registry.status(),
+    }
+
+
+@router.get("/history", operation_id="admin_history", response_model=History)
+async def history(gateway: Gate) -> dict[str, Any]:
+    """The samples of the last five minutes, oldest first, for a page that has just been opened."""
+    return {
+        "interval_seconds": INTERVAL_S,
+        "samples": [_trace(sample) for sample in gateway.monitor.history],
+    }
+
+
+def _trace(sample: Sample) -> dict[str, Any]:
+    names = ("index", "load", "memory_used", "temperature")
+    return {
+        "at": sample.at,
+        "cpu_percent": sample.system.cpu_percent,
+        "memory_used": sample.system.memory_used,
+        "gpus": [{name: getattr(gpu, name) for name in names} for gpu in sample.reading.gpus],
     }
