@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from backend.app.errors import Conflict, InvalidRequest, NotFound
 from backend.app.hub import download
 from backend.app.hub.files import HubFiles
 from backend.app.hub.identity import HubIdentity
-from backend.app.hub.patterns import PIPELINE_PARTS
+from backend.app.hub.locks import locked
 from backend.app.hub.snapshot import FilesState, status_of
 from backend.app.hub.token_store import TokenStore
 from backend.app.workers.hub_layout import BadName, RepoDir, Want, folder_name, repo_name
@@ -77,8 +76,7 @@ class HFCacheManager:
 
     def artifacts(self, want: Want) -> HubFiles:
         """The files of one model; `patterns` says what each kind of model wants."""
-        parts = PIPELINE_PARTS.get(want.repo, ()) if want.follow else ()
-        files = HubFiles(self.cache_dir, want, self._fetch, parts)
+        files = HubFiles(self.cache_dir, want, self._fetch)
         self._handed_out.append(files)
         return files
 
@@ -175,7 +173,7 @@ class HFCacheManager:
         root = self._contained(repo)
         if any(name == repo for name, _ in self._running):
             raise Conflict(f"{repo} is being downloaded; cancel that first.")
-        with self._locked(repo):
+        with locked(self.cache_dir, repo):
             trash = self.cache_dir / f"{TRASH}{secrets.token_hex(4)}"
             os.rename(root, trash)
         return await asyncio.to_thread(_destroy, self.cache_dir, trash)
@@ -191,19 +189,6 @@ class HFCacheManager:
         if root.is_symlink() or root.resolve() != self.cache_dir.resolve() / root.name:
             raise Conflict(f"{root} leads out of the cache; remove it by hand.", param="repo")
         return root
-
-    @contextlib.contextmanager
-    def _locked(self, repo: str) -> Iterator[None]:
-        """Raises Conflict while another process downloads it."""
-        path = self.cache_dir / ".locks" / folder_name(repo) / "download.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            with contextlib.suppress(OSError):  # a file system without locks
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise Conflict(f"Another process is downloading {repo}.") from None
-            yield
 
 
 def _refs(directory: RepoDir) -> dict[str, str]:

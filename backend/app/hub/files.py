@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from backend.app.hub.patterns import PIPELINE_PARTS
 from backend.app.hub.snapshot import FilesState, FilesStatus, status_of
 from backend.app.workers.hub_layout import RepoDir, Want
 from backend.app.workers.hub_protocol import Transfer
@@ -46,12 +47,11 @@ class HubFiles:
         cache_dir: Path,
         want: Want,
         fetch: Callable[[Want, Callable[[Transfer], None]], Awaitable[None]],
-        parts: tuple[str, ...] = (),
     ) -> None:
         self.want = want
         self._cache_dir = cache_dir
         self._fetch = fetch
-        self._parts = parts
+        self._parts = PIPELINE_PARTS.get(want.repo, ()) if want.follow else ()
         self._last = NEVER
 
     # ---- Artifacts --------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def status_of(directory: RepoDir, want: Want) -> FilesStatus:
     commit = directory.commit_of(want.revision)
     manifest = directory.manifest(commit) if commit else directory.newest_manifest()
     if manifest is None and commit is not None:
-        manifest = _tree(directory, commit)
+        manifest = tree_of(directory, commit)
     if manifest is None:
         return _foreign(directory, want, commit)
     entries = want.select(manifest.files)
@@ -63,7 +63,7 @@ class _Tree(msgspec.Struct):
     files: dict[str, _Leaf]
 
 
-def _tree(directory: RepoDir, commit: str) -> Manifest | None:
+def tree_of(directory: RepoDir, commit: str) -> Manifest | None:
     """The list of files that huggingface_hub itself keeps, since 2.4."""
     try:
         content = (directory.root / "trees" / f"{commit}.json").read_bytes()

@@ -11,6 +11,7 @@ from backend.app.hub.local import LocalFiles
 from backend.app.models.contracts import Artifacts
 from backend.app.models.spec import Kind, ModelSpec
 from backend.app.models.state import Phase, Progress
+from backend.app.workers.hub_layout import Want
 from backend.app.workers.hub_protocol import Transfer
 
 _WANTED = {
@@ -21,11 +22,16 @@ _WANTED = {
 }
 
 
+def wanted(spec: ModelSpec) -> Want:
+    """What a model that comes from the Hub needs of its repository."""
+    return _WANTED[spec.kind](spec.source, spec.revision)
+
+
 def artifacts_of(spec: ModelSpec, hub: HFCacheManager) -> Artifacts:
     """Where a model's files come from: a path, or a repository of which only some are needed."""
     if spec.local:
         return LocalFiles(spec.source)
-    return HubArtifacts(hub.artifacts(_WANTED[spec.kind](spec.source, spec.revision)))
+    return HubArtifacts(hub.artifacts(wanted(spec)))
 
 
 class HubArtifacts:

@@ -18,7 +18,6 @@ from queue import Empty, SimpleQueue
 import msgspec
 
 from backend.app.workers.download_errors import (
-    NO_SPACE,
     Explainer,
     Failure,
     disk_full,
@@ -36,7 +35,7 @@ from backend.app.workers.download_plan import (
     references,
 )
 from backend.app.workers.download_retry import GivenUp, Ladder
-from backend.app.workers.hub_layout import Manifest, Want
+from backend.app.workers.hub_layout import NO_SPACE, Manifest, Want
 from backend.app.workers.hub_protocol import Done, Failed, Job, Message, encode
 
 ORPHAN_S = 3600.0

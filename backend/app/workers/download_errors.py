@@ -27,7 +27,6 @@ from backend.app.workers.hub_protocol import GATED_SCOPE, size_of
 http: Any = importlib.import_module(type(get_session()).__module__.partition(".")[0])
 """The HTTP library that huggingface_hub is built on: httpx2 today, httpx before 2.0."""
 
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 MAX_RETRY_AFTER_S = 86_400.0
 WHOAMI_S = 10.0
 

@@ -6,7 +6,6 @@ own session and by its own URLs, with a Range, into a partial of ours.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import threading
@@ -27,16 +26,13 @@ from backend.app.workers.download_errors import (
 )
 from backend.app.workers.download_plan import Planned
 from backend.app.workers.download_retry import GivenUp, Ladder
-from backend.app.workers.hub_layout import Entry
+from backend.app.workers.hub_layout import Entry, digest_of
 from backend.app.workers.hub_protocol import Job, Limits, size_of
 
 READ_BYTES = 1 << 20
 WRITE_S = 60.0
 MISMATCHES = 2
 """So many times a file may arrive whole and wrong."""
-SHA256_HEX = 64
-SHA1 = re.compile(r"[0-9a-f]{40}")
-SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Mismatch(Exception):
@@ -69,15 +65,6 @@ class Task:
         blob = self.planned.directory.blob(self.entry)
         sizes = [p.stat().st_size for p in blob.parent.glob(f"{blob.name}.*.incomplete")]
         self.on_disk = max([self.on_disk, *sizes])
-
-
-def digest_of(entry: Entry) -> Any:
-    """A hash object that the file's bytes are to be fed into; None for an etag of another kind."""
-    if SHA256.fullmatch(entry.etag):
-        return hashlib.sha256()
-    if SHA1.fullmatch(entry.etag):
-        return hashlib.sha1(b"blob %d\0" % entry.size, usedforsecurity=False)
-    return None
 
 
 class Fetcher:

@@ -21,7 +21,7 @@ from backend.app.workers.hub_layout import (
     Manifest,
     RepoDir,
     Want,
-    folder_name,
+    lock_path,
 )
 
 REFERENCE = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
@@ -51,7 +51,7 @@ def lock(cache_dir: Path, repo: str, wait: Callable[[str], None]) -> int:
 
     `wait` is called now and then until the lock is had; it goes with the descriptor returned.
     """
-    path = cache_dir / ".locks" / folder_name(repo) / "download.lock"
+    path = lock_path(cache_dir, repo)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     while True:

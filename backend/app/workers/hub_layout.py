@@ -14,20 +14,26 @@ a Hub are checked before they become paths.
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
 import re
 import secrets
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import msgspec
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+SHA1 = COMMIT
+SHA256 = re.compile(r"[0-9a-f]{64}")
 _ETAG = re.compile(r"[\w-][\w.-]{0,127}")
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*")
 DEFAULT_REVISION = "main"
 PREFIX = "models--"
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class BadName(ValueError):
@@ -79,6 +85,15 @@ class Manifest(msgspec.Struct, frozen=True):
     """Repositories that this one refers to."""
 
 
+def digest_of(entry: Entry) -> Any:
+    """A hash object that the file's bytes are to be fed into; None for an etag of another kind."""
+    if SHA256.fullmatch(entry.etag):
+        return hashlib.sha256()
+    if SHA1.fullmatch(entry.etag):
+        return hashlib.sha1(b"blob %d\0" % entry.size, usedforsecurity=False)
+    return None
+
+
 def check_repo(repo: str) -> str:
     """`repo` itself. Raises BadName unless it is written owner/name (or name, for old ones)."""
     parts = repo.split("/")
@@ -99,6 +114,11 @@ def repo_name(folder: str) -> str | None:
     with contextlib.suppress(BadName):
         return check_repo(folder[len(PREFIX) :].replace("--", "/"))
     return None
+
+
+def lock_path(cache_dir: Path, repo: str) -> Path:
+    """The file that whoever writes to a repository holds a lock of."""
+    return cache_dir / ".locks" / folder_name(repo) / "download.lock"
 
 
 def _relative(name: str) -> str:
