@@ -59,9 +59,10 @@ def collect(gateway: str, cache_dir: Path, models: Mapping[str, HubFiles], tell:
         if files.path() is None:
             status = files.status()
             there = size_of(status.bytes)
-            found = f"{there} of {size_of(status.total_bytes)}" if status.total_bytes else there
+            if status.total_bytes:
+                there += f" of {size_of(status.total_bytes)}"
             raise BundleError(
-                f"{key} is not complete in {cache_dir} ({found}). Download it first:"
+                f"{key} is not complete in {cache_dir} ({there}). Download it first:"
                 f" POST /api/admin/models/{key}/download, or the dashboard."
             )
     repos: dict[tuple[str, str | None], BundledRepo] = {}
