@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import tempfile
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,9 @@ from dotenv.parser import parse_stream
 from pydantic import (
     AfterValidator,
     AliasChoices,
+    BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -44,6 +47,15 @@ class ConfigError(Exception):
     """A setting is wrong. The message names the variable, its value's problem and the fix."""
 
 
+class BadSetting(ConfigError):
+    """One field of one model is wrong. Told as a variable unless it stands in MODELS_FILE."""
+
+    def __init__(self, key: str, field: str, reason: str, value: str = "") -> None:
+        self.key, self.field, self.reason, self.value = key, field, reason, value
+        shown = f"={value}" if value else ""
+        super().__init__(f"{key.upper()}_{field.upper()}{shown}: {reason}")
+
+
 def _split(value: object) -> object:
     """`a,b`, `a, b`, `["a","b"]`, `[]`, `null`, empty and unset all mean a list."""
     if value is None:
@@ -67,6 +79,19 @@ def _blank_is_none(value: object) -> object:
     if isinstance(value, str) and value.strip().lower() in {"", "null", "none"}:
         return None
     return value
+
+
+def _joined(value: object) -> object:
+    """A list of arguments, as a file may give them, in the one way they are kept."""
+    return shlex.join(map(str, value)) if isinstance(value, list) else value
+
+
+def _splittable(text: str) -> str:
+    try:
+        shlex.split(text)
+    except ValueError as exc:
+        raise ValueError(f"it cannot be split: {exc}") from None
+    return text
 
 
 def _lower(value: object) -> object:
@@ -102,8 +127,10 @@ class _Blankable(BaseSettings):
         return {k: v for k, v in values.items() if not (isinstance(v, str) and not v.strip())}
 
 
-class ModelSettings(_Blankable):
-    """What can be set for each of the three models; variables start with its upper-case key."""
+class ModelSettings(BaseModel):
+    """What can be set for each model in MODELS_FILE, and for the first three by variables too."""
+
+    model_config = ConfigDict(frozen=True)
 
     model: OptionalText = None
     """Hub repository id or local path. Empty: what MODEL_SET says."""
@@ -118,7 +145,7 @@ class ModelSettings(_Blankable):
     """Requests at once per replica; also the engine's largest batch."""
     max_queue: Annotated[int, Field(ge=0)] = 256
     """Requests that may wait for a place; beyond it 429."""
-    engine_args: str = ""
+    engine_args: Annotated[str, BeforeValidator(_joined), AfterValidator(_splittable)] = ""
     """More arguments for the engine's command line, written as in a shell."""
     python: OptionalPath = None
     """Interpreter of the environment the engine runs in. Empty: the gateway's own."""
@@ -126,21 +153,25 @@ class ModelSettings(_Blankable):
     """Further names under which clients may ask for this model."""
 
 
-class QwenSettings(ModelSettings):
-    model_config = SettingsConfigDict(**{**_SOURCE, "env_prefix": "QWEN_"})
-
+class VllmSettings(ModelSettings):
     max_model_len: Annotated[int | None, Field(ge=256), BeforeValidator(_blank_is_none)] = None
     """Longest prompt plus answer, in tokens. Empty: 32768 on GPUs, 2048 without."""
 
 
-class CanarySettings(ModelSettings):
-    model_config = SettingsConfigDict(**{**_SOURCE, "env_prefix": "CANARY_"})
-
+class AsrSettings(ModelSettings):
     languages: Names = ("en", "fr")
     """Candidates for recordings whose language the client does not name."""
 
 
-class PyannoteSettings(ModelSettings):
+class QwenSettings(VllmSettings, _Blankable):
+    model_config = SettingsConfigDict(**{**_SOURCE, "env_prefix": "QWEN_"})
+
+
+class CanarySettings(AsrSettings, _Blankable):
+    model_config = SettingsConfigDict(**{**_SOURCE, "env_prefix": "CANARY_"})
+
+
+class PyannoteSettings(ModelSettings, _Blankable):
     model_config = SettingsConfigDict(**{**_SOURCE, "env_prefix": "PYANNOTE_"})
 
 
@@ -165,6 +196,8 @@ class Settings(_Blankable):
 
     # what is served
     model_set: Literal["auto", "demo", "real"] = "auto"
+    models_file: OptionalPath = None
+    """Further models, and defaults for the first three, in TOML."""
     model_cache_dir: HomePath = Path("/models")
     lazy_load_models: bool = True
     hf_xet: bool = False

@@ -46,13 +46,14 @@ from backend.app.middleware import stack
 from backend.app.models.artifacts import artifacts_of
 from backend.app.models.base import BaseModelWrapper
 from backend.app.models.canary import CanaryASRModel
+from backend.app.models.configured import build_specs
 from backend.app.models.embedding import EmbeddingModel
 from backend.app.models.modelset import choose_set
 from backend.app.models.placer import Placer
 from backend.app.models.pyannote import PyannoteDiarizationModel
 from backend.app.models.qwen import QwenModel
 from backend.app.models.registry import ModelRegistry
-from backend.app.models.spec import Kind, build_specs
+from backend.app.models.spec import Kind
 from backend.app.models.state import State
 from backend.app.services.activity import Activity
 from backend.app.services.media_fetch import MediaFetcher
@@ -80,11 +81,7 @@ def create_app(settings: Settings | None = None, log_setup: LogSetup | None = No
     spool = Spool(settings.spool_dir, settings.spool_mb << 20)
     decoder = Decoder(spool, max_audio_s=settings.max_audio_s)
     transcription = TranscriptionService(
-        gateway.registry,
-        spool,
-        decoder,
-        candidates=settings.canary.languages,
-        idle_s=settings.request_idle_s,
+        gateway.registry, spool, decoder, idle_s=settings.request_idle_s
     )
 
     @contextlib.asynccontextmanager

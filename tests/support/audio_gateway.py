@@ -94,7 +94,8 @@ class FakeRegistry:
         key = {"whisper-1": "canary"}.get(name, name)
         if key not in KINDS:
             raise ModelNotFound(name, sorted(KINDS))
-        return SimpleNamespace(key=key, spec=SimpleNamespace(kind=KINDS[key]))
+        spec = SimpleNamespace(kind=KINDS[key], languages=("en", "fr"))
+        return SimpleNamespace(key=key, spec=spec)
 
     @contextlib.asynccontextmanager
     async def lease(self, name: str, affinity: bytes = b"") -> AsyncIterator[Lease]:
@@ -146,7 +147,7 @@ class AudioGateway:
             draining=False,
         )
         app.state.transcription = TranscriptionService(
-            self.registry, self.spool, decoder, candidates=("en", "fr"), idle_s=20
+            self.registry, self.spool, decoder, idle_s=20
         )
         return app
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from backend.app import config
-from backend.app.config import ConfigError, Settings, is_explicit, load_settings
+from backend.app.config import ConfigError, ModelSettings, Settings, is_explicit, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +123,8 @@ def test_each_model_reads_its_own_variables(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv(f"{key}_PYTHON", "~/python")
         monkeypatch.setenv(f"{key}_ALIASES", "one, two")
     settings = load_settings()
-    for number, part in enumerate((settings.qwen, settings.canary, settings.pyannote)):
+    parts: list[ModelSettings] = [settings.qwen, settings.canary, settings.pyannote]
+    for number, part in enumerate(parts):
         assert part.model == "org/" + ("qwen", "canary", "pyannote")[number]
         assert part.idle_unload_s == number
         assert part.engine_args == "--x 'a b'"

@@ -15,7 +15,7 @@ from backend.app.hub import bundle, bundle_install, bundle_make
 from backend.app.hub.bundle import BundleError
 from backend.app.hub.files import HubFiles
 from backend.app.models.artifacts import wanted
-from backend.app.models.spec import build_specs
+from backend.app.models.configured import build_specs
 from backend.app.workers.hub_layout import Want
 from backend.app.workers.hub_protocol import Limits, Transfer, size_of
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from backend.app.config import (
     DEFAULT_ALIASES,
     REAL_MODELS,
-    ConfigError,
+    AsrSettings,
+    BadSetting,
     ModelSettings,
-    QwenSettings,
-    Settings,
+    VllmSettings,
 )
 
 DEMO_ROOT = Path(__file__).resolve().parents[3] / "demo" / "models"
@@ -47,6 +47,8 @@ class ModelSpec:
     engine_args: tuple[str, ...]
     python: str
     max_model_len: int | None = None
+    languages: tuple[str, ...] = ()
+    """Of a recogniser: candidates where the client names none."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,26 +70,16 @@ def _source(key: str, own: ModelSettings, demo_set: bool) -> tuple[str, bool, bo
     path = Path(own.model).expanduser()
     if own.model.startswith(("/", "./", "../", "~")) or path.is_dir():
         if not path.exists():
-            raise ConfigError(f"{key.upper()}_MODEL={own.model}: there is no such path.")
+            raise BadSetting(key, "model", "there is no such path.", own.model)
         return str(path.resolve()), True, path.resolve() == demo_path(key)
     if own.model.count("/") != 1:
-        raise ConfigError(
-            f"{key.upper()}_MODEL={own.model}: write a Hub repository as owner/name or a path"
-            " that begins with / or ./"
-        )
+        reason = "write a Hub repository as owner/name or a path that begins with / or ./"
+        raise BadSetting(key, "model", reason, own.model)
     return own.model, False, False
-
-
-def _engine_args(key: str, text: str) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(text))
-    except ValueError as exc:
-        raise ConfigError(f"{key.upper()}_ENGINE_ARGS cannot be split: {exc}.") from None
 
 
 def build_spec(key: str, kind: Kind, own: ModelSettings, demo_set: bool) -> ModelSpec:
     source, local, demo = _source(key, own, demo_set)
-    length = own.max_model_len if isinstance(own, QwenSettings) else None
     return ModelSpec(
         key=key,
         kind=kind,
@@ -101,32 +93,27 @@ def build_spec(key: str, kind: Kind, own: ModelSettings, demo_set: bool) -> Mode
         idle_unload_s=own.idle_unload_s,
         max_in_flight=own.max_in_flight,
         max_queue=own.max_queue,
-        engine_args=_engine_args(key, own.engine_args),
+        engine_args=tuple(shlex.split(own.engine_args)),
         python=str(own.python) if own.python else sys.executable,
-        max_model_len=length,
+        max_model_len=own.max_model_len if isinstance(own, VllmSettings) else None,
+        languages=own.languages if isinstance(own, AsrSettings) else (),
     )
 
 
-def build_specs(settings: Settings, demo_set: bool) -> list[ModelSpec]:
-    """The models this gateway serves. Raises ConfigError when two claim one name."""
-    known = [
-        build_spec("qwen", Kind.CHAT, settings.qwen, demo_set),
-        build_spec("canary", Kind.ASR, settings.canary, demo_set),
-        build_spec("pyannote", Kind.DIARIZATION, settings.pyannote, demo_set),
-    ]
-    # a demo model that this checkout does not carry is not offered
-    specs = [spec for spec in known if not spec.demo or Path(spec.source).exists()]
-    check_names(specs)
-    return specs
-
-
 def check_names(specs: Iterable[ModelSpec]) -> None:
-    """Raises ConfigError when two models claim one name."""
-    owner: dict[str, str] = {}
+    """Raises BadSetting when two models claim one name.
+
+    Models from the same repository may all be called by it: that is the first of them.
+    """
+    owner: dict[str, ModelSpec] = {}
     for spec in specs:
         for name in spec.names:
-            if owner.setdefault(name, spec.key) != spec.key:
-                raise ConfigError(
-                    f"The name '{name}' is claimed by the models {owner[name]} and {spec.key};"
-                    f" change {spec.key.upper()}_ALIASES."
-                )
+            first = owner.setdefault(name, spec)
+            if first is spec or name == first.source == spec.source:
+                continue
+            at_fault = spec if name in spec.aliases else first
+            reason = (
+                f"the name '{name}' is claimed by the models {first.key} and {spec.key}:"
+                " leave it to one of them."
+            )
+            raise BadSetting(at_fault.key, "aliases", reason, ",".join(at_fault.aliases))

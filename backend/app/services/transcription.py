@@ -42,7 +42,6 @@ from backend.app.workers import protocol
 
 log = logging.getLogger(__name__)
 
-DIARIZER = "pyannote"
 SHORTEST_VOICE_S = 2.0
 """Of a known speaker's sample; OpenAI's contract. Longer than its 10 s is welcome."""
 _T = TypeVar("_T")
@@ -57,15 +56,12 @@ class TranscriptionService:
         spool: Spool,
         decoder: Decoder,
         *,
-        candidates: Sequence[str],
         idle_s: float,
     ) -> None:
-        """`candidates`: languages to choose from when a request names none. `idle_s`: how long an
-        engine may be silent in the middle of a request."""
+        """`idle_s`: how long an engine may be silent in the middle of a request."""
         self.spool = spool
         self._registry = registry
         self._decoder = decoder
-        self._candidates = tuple(candidates)
         self._idle_s = idle_s
 
     async def transcribe(self, upload: SpoolFile, ask: Ask) -> Transcript:
@@ -84,7 +80,7 @@ class TranscriptionService:
         The texts of the segments joined by spaces are the text of the transcript. `upload` is
         closed as soon as it is decoded.
         """
-        sources = ask.sources(self._candidates)
+        sources = ask.sources()
         async with AsyncExitStack() as stack:
             started = time.monotonic()
             voices = await self._voices(ask.speakers.known, stack) if ask.diarize else []
@@ -173,7 +169,7 @@ class TranscriptionService:
         turns: list[Turn] = []
         exclusive: list[Turn] = []
         pcm = partial(_one_after_the_other, [*voices, recording])
-        talk = converse(self._registry, DIARIZER, "/diarize", params, pcm, self._idle_s)
+        talk = converse(self._registry, speakers.model, "/diarize", params, pcm, self._idle_s)
         async with aclosing(talk) as messages:
             async for message in messages:
                 if isinstance(message, protocol.Turn):

@@ -8,6 +8,9 @@ from backend.app.audio.spool import SpoolFile
 from backend.app.errors import InvalidRequest
 from backend.app.workers.protocol import language_problem
 
+DIARIZER = "pyannote"
+"""The pipeline where none is named."""
+
 
 @dataclass(frozen=True)
 class KnownSpeaker:
@@ -25,6 +28,8 @@ class Speakers:
     at_least: int | None = None
     at_most: int | None = None
     known: tuple[KnownSpeaker, ...] = ()
+    model: str = DIARIZER
+    """Who tells them apart."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Ask:
     language: str | None = None
     """Language spoken. None: found out among `candidates`."""
     candidates: tuple[str, ...] = ()
+    """Never empty without a language."""
     target: str | None = None
     """Language of the text. None: as spoken."""
     pnc: bool = True
@@ -47,12 +53,12 @@ class Ask:
     peaks: int = 0
     """Columns of the waveform's outline; 0: none."""
 
-    def sources(self, default: tuple[str, ...]) -> tuple[str, ...]:
+    def sources(self) -> tuple[str, ...]:
         """The languages that may be spoken, of which one side of a translation must be English.
 
         Raises InvalidRequest naming the field.
         """
-        wanted = (self.language,) if self.language else self.candidates or default
+        wanted = (self.language,) if self.language else self.candidates
         fit = []
         problem = None
         for source in wanted:

@@ -28,9 +28,10 @@ from backend.app.api.openai.audio_schemas import (
 )
 from backend.app.audio.spool import SpoolFile
 from backend.app.audio.transcript import Segment, Transcript
+from backend.app.models.base import BaseModelWrapper
 from backend.app.models.spec import Kind
-from backend.app.services.transcription import DIARIZER, TranscriptionService
-from backend.app.services.transcription_ask import Ask, KnownSpeaker, Speakers
+from backend.app.services.transcription import TranscriptionService
+from backend.app.services.transcription_ask import DIARIZER, Ask, KnownSpeaker, Speakers
 
 router = APIRouter(tags=["audio"])
 
@@ -82,13 +83,13 @@ async def _transcribe(
         if short:
             sent = {"model": [RECOGNISER], **sent, "response_format": ["verbose_json"]}
         params = parse_transcription(sent, voices=len(form.voices), translate=translate)
-        key = _key(gateway, params.model, Kind.ASR)
+        model = _model(gateway, params.model, Kind.ASR)
         upload = _upload(form)
         ask = Ask(
-            model=key,
+            model=model.key,
             task="translate" if translate else "transcribe",
             language=params.language,
-            candidates=params.candidates,
+            candidates=params.candidates or model.spec.languages,
             target=params.target,
             pnc=params.pnc,
             timestamps=params.timestamps,
@@ -97,7 +98,8 @@ async def _transcribe(
             speakers=await _speakers(params.speakers, form, service, wanted=params.diarize),
             peaks=params.peaks,
         )
-        record = begin(gateway, request.scope, key, request.scope["path"], stream=params.stream)
+        path = request.scope["path"]
+        record = begin(gateway, request.scope, model.key, path, stream=params.stream)
     except BaseException:
         form.close()
         raise
@@ -138,9 +140,10 @@ async def _diarize(request: Request, gateway: Gateway, *, short: bool = False) -
     form = await read_form(request, service.spool)
     try:
         params = parse_diarization(form.fields, voices=len(form.voices))
-        key = _key(gateway, params.model or DIARIZER, Kind.DIARIZATION)
+        key = _model(gateway, params.model or DIARIZER, Kind.DIARIZATION).key
         upload = _upload(form)
         speakers = await _speakers(params.speakers, form, service, wanted=True)
+        speakers = replace(speakers, model=key)
         record = begin(gateway, request.scope, key, request.scope["path"], stream=False)
     except BaseException:
         form.close()
@@ -160,7 +163,7 @@ def service_of(request: Request) -> TranscriptionService:
     return service
 
 
-def _key(gateway: Gateway, name: str, kind: Kind) -> str:
+def _model(gateway: Gateway, name: str, kind: Kind) -> BaseModelWrapper:
     """The model a form names. Raises ModelNotFound, or InvalidRequest for another kind."""
     model = gateway.registry.resolve(name)
     if model.spec.kind is not kind:
@@ -168,7 +171,7 @@ def _key(gateway: Gateway, name: str, kind: Kind) -> str:
             "model",
             f"The model '{name}' is for {model.spec.kind.value}; here {kind.value} is wanted.",
         )
-    return model.key
+    return model
 
 
 def _upload(form: Form) -> SpoolFile:
