@@ -28,7 +28,6 @@ from tests.support.demo_audio import (
     singles,
     spoken,
     tasks,
-    turns,
     wav,
     worker,
     worker_health,
@@ -168,7 +167,7 @@ def test_sentences_stand_at_their_places(sdk: openai.OpenAI) -> None:
         assert found.segments is not None
         assert found.words is not None
         assert [segment.text for segment in found.segments] == [t.text for t in recording.turns]
-        for segment, (start, end, _) in zip(found.segments, turns(recording), strict=True):
+        for segment, (start, end, _) in zip(found.segments, recording.times, strict=True):
             assert (segment.start, segment.end) == pytest.approx((start, end), abs=DEMO_ALIGNER_S)
         assert " ".join(word.word for word in found.words) == recording.text
         times = [at for word in found.words for at in (word.start, word.end)]

@@ -17,19 +17,18 @@ import pytest
 import webvtt
 from openai.types.audio import TranscriptionDiarized
 
-from tests.engines.pyannote_client import error_rate
 from tests.support import audio
 from tests.support.demo_audio import (
     manifest,
     named,
     pcm,
     spoken,
-    turns,
     wav,
     worker,
     worker_health,
 )
 from tests.support.gateway import GatewayProcess, at_rest, eventually
+from tools.bench.scores import by_speaker, cpwer, error_rate
 from tools.demo_models.manifest import Recording
 from tools.demo_models.speech import RATE
 
@@ -101,7 +100,7 @@ def sample(*speakers: str) -> list[str]:
     found = []
     for speaker in speakers:
         parts = [
-            (recording, [turn for turn in turns(recording) if turn[2] == speaker])
+            (recording, [turn for turn in recording.times if turn[2] == speaker])
             for recording in manifest().speech.recordings
             if recording != named("dialogue-three")
         ]
@@ -122,6 +121,8 @@ def test_every_sentence_has_its_speaker(sdk: openai.OpenAI, http: httpx.Client, 
     assert [(s.speaker, s.text) for s in found.segments] == said_by(recording, {})
     plain = json.loads(transcribe(http, recording))
     assert found.text == plain["text"] == recording.text
+    truth = by_speaker((turn.speaker, turn.text) for turn in recording.turns)
+    assert cpwer(truth, by_speaker((s.speaker, s.text) for s in found.segments)) == 0
     assert [s.id for s in found.segments] == [f"seg_{n:03}" for n in range(len(found.segments))]
     assert all(a.end <= b.start for a, b in pairwise(found.segments))
     extra = found.model_extra or {}
@@ -181,14 +182,14 @@ def test_subtitles_and_text_name_the_speakers(http: httpx.Client, stem: str) -> 
     lines = "".join(f"{who}: {text}\n" for who, text in wanted)
     assert transcribe(http, recording, response_format="text", diarize="true") == lines
     srt = transcribe(http, recording, response_format="srt", diarize="true")
-    assert by_speaker(spoken(srt, "srt").split()) == by_speaker(lines.split())
+    assert cues_by_speaker(spoken(srt, "srt").split()) == cues_by_speaker(lines.split())
     vtt = transcribe(http, recording, response_format="vtt", diarize="true")
     captions = webvtt.from_string(vtt).captions
     cues = [word for c in captions for word in (f"{c.voice}:", *c.text.split())]
-    assert by_speaker(cues) == by_speaker(lines.split())
+    assert cues_by_speaker(cues) == cues_by_speaker(lines.split())
 
 
-def by_speaker(words: list[str]) -> list[list[str]]:
+def cues_by_speaker(words: list[str]) -> list[list[str]]:
     """Words with `A:` among them, by speaker: a sentence may take several cues."""
     found: list[list[str]] = []
     for word in words:
@@ -211,7 +212,7 @@ def test_every_dialogue_has_as_many_voices_as_speak_in_it(http: httpx.Client) ->
         found = answer.json()
         assert found["speakers"] == list(ascii_uppercase[: len(recording.speakers)])
         rows = [(turn["start"], turn["end"], turn["speaker"]) for turn in found["segments"]]
-        assert error_rate(turns(recording), rows) <= 0.05, recording.file
+        assert error_rate(recording.times, rows) <= 0.05, recording.file
         assert found["duration"] == pytest.approx(len(pcm(recording)) / 2 / RATE, abs=0.1)
         assert all(a["end"] <= b["start"] for a, b in pairwise(found["exclusive"]))
 

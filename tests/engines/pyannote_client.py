@@ -10,19 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from pyannote.core import Annotation, Segment, Timeline
-from pyannote.metrics.diarization import DiarizationErrorRate
 
 from backend.app.workers import protocol as p
 from backend.app.workers.hub_layout import RepoDir
 from backend.app.workers.pyannote_config import FALLBACK
+from tools.bench.scores import Row
 from tools.demo_models.manifest import Manifest, Recording
 
 from .conftest import RunningWorker
 
 DEADLINE_S = 240.0
 PIECE = 65_536
-Row = tuple[float, float, str]
 
 
 @dataclass(frozen=True)
@@ -114,29 +112,10 @@ def hub_cache(pipeline: Path, cache: Path) -> Path:
     return main
 
 
-def rttm(recording: Recording) -> list[Row]:
-    rows = [line.split() for line in recording.rttm.read_text().splitlines()]
-    return [(float(row[3]), float(row[3]) + float(row[4]), row[7]) for row in rows]
-
-
 def until(turns: Sequence[Row], length: float) -> list[Row]:
     """In order of time, and no later than the recording: pyannote may hear someone go on in the
     silence with which it fills the last stretch up."""
     return sorted((a, min(b, length), who) for a, b, who in turns if a < length)
-
-
-def annotation(turns: Sequence[Row]) -> Annotation:
-    made = Annotation()
-    for number, (start, end, who) in enumerate(turns):
-        made[Segment(start, end), number] = who
-    return made
-
-
-def error_rate(truth: Sequence[Row], found: Sequence[Row]) -> float:
-    """DER without a collar, overlaps counted."""
-    last = max(end for _, end, _ in [*truth, *found])
-    all_of_it = Timeline([Segment(0, last)])
-    return float(DiarizationErrorRate()(annotation(truth), annotation(found), uem=all_of_it))
 
 
 def dialogue(manifest: Manifest, name: str) -> Recording:
@@ -150,7 +129,7 @@ def cut(pcm: bytes, start: float, end: float) -> bytes:
 def voices(manifest: Manifest, pcm: dict[str, bytes], *names: str) -> dict[str, bytes]:
     """A sample of each of these from the dialogue of two, of the seconds that OpenAI asks for."""
     recording = dialogue(manifest, "dialogue-two")
-    turns, body = rttm(recording), pcm[recording.file]
+    turns, body = recording.times, pcm[recording.file]
     return {
         name: b"".join(cut(body, a, b) for a, b, who in turns if who == name)[: 8 * 32_000]
         for name in names
@@ -170,6 +149,6 @@ def repeated(
     for name in names:
         recording = dialogue(manifest, name)
         at = len(body) / 32_000
-        truth += [(at + a, at + b, who) for a, b, who in rttm(recording)]
+        truth += [(at + a, at + b, who) for a, b, who in recording.times]
         body += pcm[recording.file]
     return body, truth

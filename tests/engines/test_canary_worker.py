@@ -171,8 +171,8 @@ def test_several_sentences_come_in_order_at_their_places(
         messages = client.transcribe(pcm[recording.file], asked)
         assert text(messages) == recording.text
         found = segments(messages)
-        for turn, segment, (start, end) in zip(
-            recording.turns, found, turns_at(recording), strict=True
+        for turn, segment, (start, end, _) in zip(
+            recording.turns, found, recording.times, strict=True
         ):
             assert segment.text == turn.text
             assert segment.start == pytest.approx(start, abs=DEMO_ALIGNER_S)
@@ -184,11 +184,6 @@ def test_several_sentences_come_in_order_at_their_places(
         assert last.coverage.decoded_seconds == last.coverage.speech_seconds > 0
         progress = [message for message in messages if isinstance(message, p.Progress)]
         assert progress[-1].done == progress[-1].total == last.duration
-
-
-def turns_at(recording: Recording) -> list[tuple[float, float]]:
-    rows = [line.split() for line in recording.rttm.read_text().splitlines()]
-    return [(float(row[3]), float(row[3]) + float(row[4])) for row in rows]
 
 
 def test_a_long_recording_keeps_its_places(

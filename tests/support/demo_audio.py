@@ -64,12 +64,6 @@ def silence(seconds: float) -> bytes:
     return bytes(2 * round(seconds * RATE))
 
 
-def turns(recording: Recording) -> list[tuple[float, float, str]]:
-    """(start, end, speaker) of each turn, from its RTTM file."""
-    rows = [line.split() for line in recording.rttm.read_text("utf-8").splitlines()]
-    return [(float(row[3]), float(row[3]) + float(row[4]), row[7]) for row in rows]
-
-
 @dataclass(frozen=True)
 class Task:
     """One sentence and one prompt; `wanted` is the manifest's text for it."""

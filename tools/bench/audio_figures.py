@@ -199,9 +199,9 @@ def length(through: Clients, admin: Admin, gateway: Gateway, long: Clip, clip: C
     """A long recording, and short ones now and then while it is being transcribed."""
     watched = [gateway.process, admin.worker()]
     for process in watched:
-        _forget_peak(process)
+        forget_peak(process)
     seconds, heard = asyncio.run(_beside(through, long, clip))
-    gateway_peak, worker_peak = map(_peak, watched)
+    gateway_peak, worker_peak = map(peak, watched)
     return Length(
         audio_s=long.seconds,
         seconds=seconds,
@@ -257,12 +257,12 @@ def life(admin: Admin, rounds: int = STARTS) -> Life:
     )
 
 
-def _forget_peak(process: psutil.Process) -> None:
+def forget_peak(process: psutil.Process) -> None:
     Path(f"/proc/{process.pid}/clear_refs").write_text("5")
 
 
-def _peak(process: psutil.Process) -> int:
-    """Highest resident memory since `_forget_peak`, in bytes."""
+def peak(process: psutil.Process) -> int:
+    """Highest resident memory since `forget_peak`, in bytes."""
     status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 

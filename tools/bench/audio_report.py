@@ -76,7 +76,7 @@ def markdown(result: Result) -> str:
         tables.append(_lengths(result))
     single = [row for row in (_model(result), _waits(result), *_life(result)) if row]
     if single:
-        tables.append(_table(["figure", "measured"], single))
+        tables.append(table(["figure", "measured"], single))
     rows = [
         (
             goal.name,
@@ -87,7 +87,7 @@ def markdown(result: Result) -> str:
         for goal in goals(result)
     ]
     if rows:
-        tables.append(_table(["figure", "measured", "goal", "met"], rows))
+        tables.append(table(["figure", "measured", "goal", "met"], rows))
     return "\n\n".join(tables)
 
 
@@ -106,7 +106,7 @@ def _versus(found: Sequence[Versus]) -> str:
         ]
         for one in found
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _lengths(result: Result) -> str:
@@ -126,7 +126,7 @@ def _lengths(result: Result) -> str:
         ]
         for one in result.lengths
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _model(result: Result) -> tuple[str, str] | None:
@@ -165,7 +165,7 @@ def _life(result: Result) -> list[tuple[str, str]]:
     ]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     marks = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, marks, *rows))
 

@@ -123,8 +123,9 @@ class Unloaded:
 class Admin:
     """Loads and unloads the model of a running gateway, and looks at its processes."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, key: str = KEY) -> None:
         self._gateway = gateway
+        self._key = key
 
     def load(self) -> float:
         """Seconds from the request to a model that has proven itself."""
@@ -141,7 +142,7 @@ class Admin:
         found = []
         for child in self._gateway.process.children(recursive=True):
             try:
-                if f"backend.app.workers.{KEY}" in child.cmdline():
+                if f"backend.app.workers.{self._key}" in child.cmdline():
                     found.append(child)
             except psutil.Error:
                 continue
@@ -156,10 +157,10 @@ class Admin:
         return sum(process.memory_info().rss for process in family)
 
     def is_demo(self) -> bool:
-        return bool(self._ask("GET", f"/v1/models/{KEY}")["demo"])
+        return bool(self._ask("GET", f"/v1/models/{self._key}")["demo"])
 
     def _act(self, action: str, wanted: str) -> dict[str, Any]:
-        found = self._ask("POST", f"/api/admin/models/{KEY}/{action}?wait=true")
+        found = self._ask("POST", f"/api/admin/models/{self._key}/{action}?wait=true")
         if found.get("state") != wanted:
             raise BenchError(f"{action}: {json.dumps(found)[:1000]}")
         return found

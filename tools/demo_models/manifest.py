@@ -148,6 +148,12 @@ class Recording:
         return self.where.with_suffix(".rttm")
 
     @property
+    def times(self) -> list[tuple[float, float, str]]:
+        """Start, end (seconds) and speaker of each turn, from the RTTM file."""
+        rows = [line.split() for line in self.rttm.read_text("utf-8").splitlines()]
+        return [(float(row[3]), float(row[3]) + float(row[4]), row[7]) for row in rows]
+
+    @property
     def text(self) -> str:
         return " ".join(turn.text for turn in self.turns)
 
