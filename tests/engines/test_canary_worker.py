@@ -280,6 +280,19 @@ def test_a_clip_is_served_beside_an_endless_file_which_then_leaves_nothing_behin
     assert text(beside) == task.wanted
 
 
+def test_a_model_of_another_rate_hears_the_same_tone() -> None:
+    import torch
+
+    from backend.app.workers.canary_model import at_rate
+
+    second = torch.sin(2 * torch.pi * 440 * torch.arange(p.SAMPLE_RATE) / p.SAMPLE_RATE)
+    assert at_rate(second, p.SAMPLE_RATE) is second
+    for rate in (8_000, 24_000):
+        found = at_rate(second, rate)
+        assert len(found) == rate
+        assert int(torch.fft.rfft(found).abs().argmax()) == 440
+
+
 def test_phases_are_told_while_loading(canary_worker: RunningWorker) -> None:
     lines = canary_worker.log.read_text().splitlines()
     phases = [line.split()[1] for line in lines if line.startswith("PHASE ")]

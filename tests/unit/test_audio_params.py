@@ -107,6 +107,17 @@ def test_our_openapi_names_every_parameter_of_openai_s() -> None:
         ),
         ({"unheard_of": "yes"}, "notices", ()),
         ({"temperature": "0"}, "notices", ()),
+        (
+            {
+                "diarize": "true",
+                "response_format": "srt",
+                "language": "fr",
+                "target_language": "fr",
+            },
+            "diarize",
+            True,
+        ),
+        ({"response_format": "diarized_json", "num_speakers": "2"}, "notices", ()),
         ({"chunking_strategy": "auto"}, "notices", ()),
     ],
 )
@@ -150,6 +161,13 @@ def test_taken(fields: dict[str, str | list[str]], attribute: str, value: object
         ({"min_speakers": "3", "max_speakers": "2"}, "min_speakers"),
         ({"known_speaker_names": ["Anna"]}, "known_speaker_references"),
         ({"response_format": "diarized_json", "diarize": "false"}, "diarize"),
+        ({"diarize": "true"}, "diarize"),
+        ({"diarize": "true", "response_format": "text", "stream": "true"}, "diarize"),
+        ({"diarize": "true", "response_format": "srt", "target_language": "fr"}, "diarize"),
+        (
+            {"response_format": "diarized_json", "language": "en", "target_language": "fr"},
+            "response_format",
+        ),
         ({"peaks": "-1"}, "peaks"),
         ({"peaks": "1e9"}, "peaks"),
         ({"model": ""}, "model"),
@@ -199,6 +217,8 @@ def test_what_has_no_effect_is_said() -> None:
         "temperature",
         "chunking_strategy",
     ]
+    (notice,) = parsed(num_speakers="2").notices
+    assert notice.message == "'num_speakers' has no effect without 'diarize'."
     bracketed = form(**{"chunking_strategy[type]": "server_vad"})
     assert len(parse_transcription(bracketed).notices) == 1
 
@@ -209,7 +229,7 @@ def test_translations() -> None:
     for fields, param in (
         ({"response_format": "diarized_json"}, "response_format"),
         ({"target_language": "fr"}, "target_language"),
-        ({"diarize": "true"}, "diarize"),
+        ({"diarize": "true", "response_format": "srt"}, "diarize"),
     ):
         body = form(**fields)
         assert refused(lambda b=body: parse_transcription(b, translate=True)).param == param  # type: ignore[misc]
@@ -231,7 +251,7 @@ def test_diarizations() -> None:
     [
         ({}, False),
         ({"response_format": "text"}, False),
-        ({"diarize": "true"}, True),
+        ({"response_format": "text", "diarize": "true"}, True),
         ({"response_format": "srt"}, True),
         ({"response_format": "verbose_json"}, True),
     ],

@@ -128,7 +128,11 @@ def diarized_segment(number: int, segment: Segment, *, words: bool = False) -> d
 
 def short_json(transcript: Transcript, sampling_rate: int) -> dict[str, Any]:
     """The short form for curl."""
-    segments = [{"start": s.start, "end": s.end, "text": s.text} for s in transcript.segments]
+    segments = [
+        {"start": s.start, "end": s.end, "text": s.text}
+        | ({} if s.speaker is None else {"speaker": s.speaker})
+        for s in transcript.segments
+    ]
     out: dict[str, Any] = {"text": transcript.text, "sampling_rate": sampling_rate}
     return out | {"segments": segments, **_ours(transcript, coverage=False)}
 

@@ -170,11 +170,16 @@ class TranscriptionService:
         exclusive: list[Turn] = []
         pcm = partial(_one_after_the_other, [*voices, recording])
         talk = converse(self._registry, speakers.model, "/diarize", params, pcm, self._idle_s)
-        async with aclosing(talk) as messages:
-            async for message in messages:
-                if isinstance(message, protocol.Turn):
-                    turn = Turn(message.start, message.end, message.speaker)
-                    (exclusive if message.exclusive else turns).append(turn)
+        try:
+            async with aclosing(talk) as messages:
+                async for message in messages:
+                    if isinstance(message, protocol.Turn):
+                        turn = Turn(message.start, message.end, message.speaker)
+                        (exclusive if message.exclusive else turns).append(turn)
+        except InvalidRequest as exc:
+            if exc.code == "bad_audio" and names:  # the recording itself is our own PCM
+                exc.param = "known_speaker_references"
+            raise
         return Diarization(recording.duration, *label(turns, exclusive, names))
 
     async def _voices(

@@ -98,6 +98,7 @@ class CanaryModel:
         if not isinstance(model, EncDecMultiTaskModel):
             raise TypeError(f"{checkpoint.name} is a {type(model).__name__}, not a Canary")
         self._model: Any = model.eval()
+        self._rate = int(model.cfg.preprocessor.sample_rate)
         self._decode_greedily()
         self.languages = self._known_languages()
 
@@ -130,11 +131,10 @@ class CanaryModel:
     def __call__(self, timestamps: bool, utterances: Sequence[Utterance]) -> list[Reading]:
         """One batch, one result for each. Raises what NeMo raises, for the batch as a whole."""
         torch = self._torch
-        signals = [_signal(utterance.pcm) for utterance in utterances]
-        lengths = torch.tensor([len(signal) for signal, _ in signals])
-        audio = torch.zeros(len(signals), int(lengths.max()))
-        for row, (signal, _) in zip(audio, signals, strict=True):
-            row[: len(signal)] = torch.from_numpy(signal)
+        padded = [_signal(utterance.pcm) for utterance in utterances]
+        signals = [at_rate(torch.from_numpy(signal), self._rate) for signal, _ in padded]
+        lengths = torch.tensor([len(signal) for signal in signals])
+        audio = torch.nn.utils.rnn.pad_sequence(signals, batch_first=True)
         prompts = torch.stack([self._prompt(utterance, timestamps) for utterance in utterances])
         sizes = torch.full((len(prompts),), prompts.shape[1])
         batch = (audio, lengths, None, None, prompts, sizes)
@@ -155,7 +155,7 @@ class CanaryModel:
             _die(exc)
         return [
             self._reading(hypothesis, padding / SAMPLE_RATE, timestamps)
-            for hypothesis, (_, padding) in zip(found, signals, strict=True)
+            for hypothesis, (_, padding) in zip(found, padded, strict=True)
         ]
 
     def _prompt(self, utterance: Utterance, timestamps: bool) -> Any:
@@ -202,6 +202,15 @@ def _signal(pcm: bytes) -> tuple[np.ndarray[Any, np.dtype[np.float32]], int]:
     signal = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768
     lack = max(0, SHORTEST - len(signal))
     return np.pad(signal, (lack // 2, lack - lack // 2)), lack // 2
+
+
+def at_rate(signal: Any, rate: int) -> Any:
+    """A tensor of 16 kHz as the model wants it: every published Canary wants it as it is."""
+    if rate == SAMPLE_RATE:
+        return signal
+    from torchaudio.functional import resample
+
+    return resample(signal, SAMPLE_RATE, rate)
 
 
 def _words(

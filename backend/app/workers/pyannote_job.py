@@ -84,7 +84,7 @@ def check(params: DiarizeParams, longest: int) -> Counts:
     for reference in params.references:
         if not 1 <= reference.samples <= longest:
             length = f"{seconds(reference.samples):g} s"
-            message = f"references: the sample of '{reference.name}' has {length}."
+            message = f"The sample of '{reference.name}' has {length}."
             raise Refused("bad_audio", f"{message} At most {seconds(longest):g} s are taken.")
     return Counts(exactly or least, exactly or most)
 
@@ -185,7 +185,7 @@ class _Job:
         found = await self._call(file, stretch, EXACTLY_ONE, lambda *_: None)
         for vector in found.vectors.values():
             return vector
-        message = f"references: nobody can be heard in the sample of '{name}'."
+        message = f"Nobody can be heard in the sample of '{name}'."
         raise Refused("bad_audio", message)
 
     async def _window(

@@ -1611,7 +1611,7 @@ export interface operations {
                     /** @description Translate into this language; one side is English. Extension. */
                     target_language?: string;
                     /**
-                     * @description Tell speakers apart, in any format. Extension.
+                     * @description Tell speakers apart; every format but `json` has room for them. Extension.
                      * @default false
                      */
                     diarize?: boolean;
@@ -1811,7 +1811,7 @@ export interface operations {
                     /** @description Translate into this language; one side is English. Extension. */
                     target_language?: string;
                     /**
-                     * @description Tell speakers apart, in any format. Extension.
+                     * @description Tell speakers apart; every format but `json` has room for them. Extension.
                      * @default false
                      */
                     diarize?: boolean;

@@ -65,7 +65,7 @@ _TRANSCRIPTION: Schema = {
     "chunking_strategy": _text("`auto` or a `server_vad` object. Recordings are always cut here."),
     "keywords[]": _list("Accepted; this model has no use for them."),
     "target_language": _text("Translate into this language; one side is English. Extension."),
-    "diarize": _flag("Tell speakers apart, in any format. Extension."),
+    "diarize": _flag("Tell speakers apart; every format but `json` has room for them. Extension."),
     **_SPEAKERS,
 }
 _TRANSLATION: Schema = {

@@ -25,6 +25,7 @@ TIMED = ("verbose_json", "diarized_json")
 """Formats that have room for words."""
 UNTIMED = ("json", "text")
 """Formats without any times: cheaper, as the model need not align its text."""
+SPEAKER_HINTS = ("num_speakers", "min_speakers", "max_speakers", "known_speaker_names")
 MOST_SPEAKERS = 50
 MOST_PEAKS = 10_000
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]{0,62}[^\s\x00-\x1f\x7f])?")
@@ -142,28 +143,26 @@ def parse_transcription(
         bad("stream", f"'{response_format}' cannot be streamed, only {', '.join(STREAMED)}.")
     logprobs = _include(fields, response_format)
     speakers = parse_speakers(fields, voices)
-    diarize = fields.flag("diarize", default=response_format == "diarized_json")
-    if response_format == "diarized_json" and not diarize:
-        bad("diarize", "'diarized_json' is the format of a diarization; leave 'diarize' out.")
-    if translate and diarize:
-        bad("diarize", "A translation has no times of words by which to tell speakers apart.")
+    language = fields.language("language")
     target = fields.language("target_language") or fields.language("to_language")
     if translate and target not in {None, "en"}:
         bad("target_language", "This route translates to English; use /v1/audio/transcriptions.")
+    target = "en" if translate else target
+    diarize = _diarize(fields, response_format, stream, translated=target not in {None, language})
     return TranscriptionParams(
         model=model,
         response_format=response_format,
         stream=stream,
         granularities=_granularities(fields, response_format),
-        language=fields.language("language"),
+        language=language,
         candidates=tuple(_language("languages", code) for code in fields.many("languages")),
-        target="en" if translate else target,
+        target=target,
         pnc=fields.flag("pnc", default=True),
         logprobs=logprobs,
         diarize=diarize,
         speakers=speakers,
         peaks=fields.integer("peaks", 0, MOST_PEAKS) or 0,
-        notices=tuple(_without_effect(fields)),
+        notices=tuple(_without_effect(fields, diarize)),
     )
 
 
@@ -244,16 +243,32 @@ def _granularities(fields: Fields, response_format: str) -> tuple[str, ...]:
     return wanted or ("segment",)
 
 
-def _without_effect(fields: Fields) -> list[Notice]:
+def _diarize(fields: Fields, response_format: str, stream: bool, *, translated: bool) -> bool:
+    wanted = fields.flag("diarize", default=response_format == "diarized_json")
+    if response_format == "diarized_json" and not wanted:
+        bad("diarize", "'diarized_json' is the format of a diarization; leave 'diarize' out.")
+    if wanted and translated:
+        name = "diarize" if response_format != "diarized_json" else "response_format"
+        bad(name, "A translation has no times of words by which to tell speakers apart.")
+    if wanted and response_format == "json":
+        bad("diarize", "'json' has no room for speakers; 'diarized_json' has.")
+    if wanted and stream and response_format != "diarized_json":
+        bad("diarize", "A stream tells speakers as 'diarized_json' only.")
+    return wanted
+
+
+def _without_effect(fields: Fields, diarize: bool) -> list[Notice]:
     """Check what Canary cannot use, and say so."""
     unused = [name for name in ("prompt",) if fields.one(name)]
     unused += ["keywords"] if fields.many("keywords") else []
     temperature = fields.number("temperature", 0, 1)
     unused += ["temperature"] if temperature else []
     unused += ["chunking_strategy"] if _manual_chunking(fields) else []
+    found = [(name, "on this model") for name in unused]
+    if not diarize:
+        found += [(name, "without 'diarize'") for name in SPEAKER_HINTS if fields.many(name)]
     return [
-        Notice("parameter_without_effect", f"'{name}' has no effect on this model.")
-        for name in unused
+        Notice("parameter_without_effect", f"'{name}' has no effect {why}.") for name, why in found
     ]
 
 
