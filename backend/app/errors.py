@@ -7,6 +7,7 @@
     ├── NotFound              404
     │   └── ModelNotFound     404
     ├── MethodNotAllowed      405
+    ├── TooSlow               408  nothing of an upload came for too long
     ├── Conflict              409  not possible in this state
     ├── TooLarge              413
     ├── UnsupportedMedia      415
@@ -111,6 +112,12 @@ class MethodNotAllowed(GatewayError):
     status = 405
     type = "invalid_request_error"
     code = "method_not_allowed"
+
+
+class TooSlow(GatewayError):
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
 
 
 class Conflict(GatewayError):

@@ -193,7 +193,7 @@ class ErrorMiddleware:
             # Too late for a status. The server sees an answer without end and cuts the connection.
             log.warning("The answer broke off: %s", error.message)
         else:
-            unread = error.status in (401, 403, 413) and _more_than_small(scope)
+            unread = error.status in (401, 403, 408, 413) and _more_than_small(scope)
             await error_response(send, error, scope, receive if unread else None)
 
 

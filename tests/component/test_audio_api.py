@@ -521,6 +521,21 @@ def test_a_client_that_leaves_while_sending(gateway: AudioGateway) -> None:
     eventually(gateway.at_rest)
 
 
+def test_an_upload_that_stalls_is_given_up() -> None:
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+        '--x\r\nContent-Disposition: form-data; name="file"\r\n\r\nRIFF'
+    )
+    with audio_gateway(client_write_s=0.2) as gateway:
+        address = gateway.url.removeprefix("http://").split(":")
+        with socket.create_connection((address[0], int(address[1])), timeout=20) as client:
+            client.sendall(head.encode())
+            answer = client.recv(65_536)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"request_timeout" in answer
+
+
 def test_openapi_describes_the_forms(http: httpx.Client) -> None:
     paths = http.get("/openapi.json").json()["paths"]
     for path in (
