@@ -121,3 +121,10 @@ def test_a_name_that_two_models_claim_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"CANARY_ALIASES=.*'qwen' is claimed .* qwen and canary"):
         check_names(specs)
     check_names(specs[:1])
+
+
+@pytest.mark.parametrize("names", [(), ("en", "xx"), ("english",)])
+def test_candidates_that_nobody_speaks_are_no_setting(names: tuple[str, ...]) -> None:
+    own = CanarySettings.model_validate({"languages": names})
+    with pytest.raises(ConfigError, match="^CANARY_LANGUAGES="):
+        build_spec("canary", Kind.ASR, own, demo_set=True)

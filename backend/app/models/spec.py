@@ -17,6 +17,7 @@ from backend.app.config import (
     ModelSettings,
     VllmSettings,
 )
+from backend.app.workers.protocol import LANGUAGES
 
 DEMO_ROOT = Path(__file__).resolve().parents[3] / "demo" / "models"
 
@@ -96,8 +97,18 @@ def build_spec(key: str, kind: Kind, own: ModelSettings, demo_set: bool) -> Mode
         engine_args=tuple(shlex.split(own.engine_args)),
         python=str(own.python) if own.python else sys.executable,
         max_model_len=own.max_model_len if isinstance(own, VllmSettings) else None,
-        languages=own.languages if isinstance(own, AsrSettings) else (),
+        languages=_languages(key, own.languages) if isinstance(own, AsrSettings) else (),
     )
+
+
+def _languages(key: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    known = ", ".join(LANGUAGES)
+    if not names:
+        raise BadSetting(key, "languages", f"name at least one of {known}.", "[]")
+    for name in names:
+        if name not in LANGUAGES:
+            raise BadSetting(key, "languages", f"'{name}' is none of {known}.", ",".join(names))
+    return names
 
 
 def check_names(specs: Iterable[ModelSpec]) -> None:
