@@ -198,6 +198,8 @@ def test_short_forms(http: httpx.Client) -> None:
     found = send(http, path="/api/audio/transcribe").json()
     assert (found["text"], found["sampling_rate"]) == (WORDS, 16_000)
     assert found["segments"][1] == {"start": 1.0, "end": 1.9, "text": "word1 said1."}
+    found = send(http, path="/api/audio/transcribe", diarize="true").json()
+    assert [segment["speaker"] for segment in found["segments"]] == ["A", "B", "A"]
     found = send(http, path="/api/diarization/process").json()
     assert list(found) == ["segments"]
     assert found["segments"][0]["end"] == 1.2

@@ -22,6 +22,7 @@ from tests.support.demo_audio import (
     manifest,
     named,
     pcm,
+    silence,
     spoken,
     wav,
     worker,
@@ -288,6 +289,25 @@ def test_an_impostor_is_not_believed(sdk: openai.OpenAI) -> None:
         known_speaker_references=sample("claire"),
     )
     assert [(s.speaker, s.text) for s in found.segments] == said_by(recording, {})
+
+
+def test_a_sample_in_which_nobody_speaks_is_named(http: httpx.Client) -> None:
+    """Alone it is the caller's mistake; beside a transcript it costs the speakers only."""
+    recording = named("dialogue-two")
+    known = {
+        "known_speaker_names__": ["Nobody"],
+        "known_speaker_references__": [audio.data_url(wav(silence(4)))],
+    }
+    refused = send(http, DIARIZATIONS, recording.where.read_bytes(), **known)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["param"]) == (400, "known_speaker_references")
+    assert "'Nobody'" in error["message"]
+    found = json.loads(transcribe(http, recording, response_format="diarized_json", **known))
+    assert found["text"] == recording.text
+    assert {segment["speaker"] for segment in found["segments"]} == {"unknown"}
+    (warning,) = found["warnings"]
+    assert warning["code"] == "diarization_failed"
+    assert "'Nobody'" in warning["message"]
 
 
 # ---- bad luck -----------------------------------------------------------------------------------
