@@ -126,5 +126,5 @@ def test_a_name_that_two_models_claim_is_refused() -> None:
 @pytest.mark.parametrize("names", [(), ("en", "xx"), ("english",)])
 def test_candidates_that_nobody_speaks_are_no_setting(names: tuple[str, ...]) -> None:
     own = CanarySettings.model_validate({"languages": names})
-    with pytest.raises(ConfigError, match="^CANARY_LANGUAGES="):
+    with pytest.raises(ConfigError, match=r"^CANARY_LANGUAGES="):
         build_spec("canary", Kind.ASR, own, demo_set=True)
