@@ -1,6 +1,6 @@
 """What surrounds every request, as pure ASGI: the layers of `stack`, outermost first.
 
-RequestMiddleware    request id, security headers, the id in every log line
+RequestMiddleware    request id, security headers, the id in every log line; each request at debug
 CORSMiddleware       when CORS_ORIGINS is set; outside of what refuses, so that pages can read it
 ErrorMiddleware      whatever is raised becomes an answer in the dialect of the route
 AccessMiddleware     who may do what (auth.py)
@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import re
+import time
 from collections.abc import Awaitable
 
 from starlette.middleware import Middleware
@@ -132,9 +133,12 @@ class RequestMiddleware:
         scope.setdefault("state", {})["request_id"] = request_id
         api = scope["path"].startswith(_API)
         fields = [(b"x-request-id", request_id.encode()), *(_API_HEADERS if api else _PAGE_HEADERS)]
+        began, status = time.monotonic(), 0
 
         def send_with_fields(message: Message) -> Awaitable[None]:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 given = message.get("headers", ())
                 message["headers"] = [*(f for f in given if f[0] != b"x-request-id"), *fields]
             return send(message)
@@ -143,6 +147,9 @@ class RequestMiddleware:
         try:
             await self.app(scope, receive, send_with_fields)
         finally:
+            if log.isEnabledFor(logging.DEBUG):
+                took = time.monotonic() - began
+                log.debug("%s %a %d in %.3f s", scope["method"], scope["path"], status, took)
             current_request_id.reset(token)
 
 

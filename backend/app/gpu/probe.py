@@ -193,6 +193,10 @@ def _nvml_gpu(nvml: Any, index: int) -> Gpu:
 def _gputil() -> Reading:
     """What `nvidia-smi` says, as GPUtil reads it."""
     try:
+        # Before GPUtil: its `import distutils` makes setuptools' finder import the rest under the
+        # global import lock, where it asks for logging's lock. A fork takes these two the other
+        # way round, so a child started at that moment would hang the whole gateway for ever.
+        import setuptools  # noqa: F401, I001
         import GPUtil
     except ImportError as exc:
         # it imports distutils, which Python 3.12 and later have from setuptools only
