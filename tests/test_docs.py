@@ -1,4 +1,4 @@
-"""The documents name everything that exists: settings, routes, metrics."""
+"""The documents name everything that exists, in both languages, and their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ from backend.app.config import (
 from backend.app.main import create_app
 from backend.app.metrics import Metrics
 from backend.app.models.state import State
+from tests.support.documents import ROOT, anchors, documents, links
 
-DOC = Path(__file__).resolve().parents[1] / "doc"
-OPERATIONS = (DOC / "operations.md").read_text()
-API = (DOC / "api.md").read_text()
+DOC = ROOT / "doc"
+OPERATIONS = {
+    "en": (DOC / "operations.md").read_text(),
+    "fr": (DOC / "fr/operations.md").read_text(),
+}
+ROUTES = {"en": (DOC / "api.md").read_text(), "fr": OPERATIONS["fr"]}
+each_language = pytest.mark.parametrize("language", ["en", "fr"])
 
 
 def _variables() -> list[str]:
@@ -38,9 +43,10 @@ def _variables() -> list[str]:
     return names
 
 
+@each_language
 @pytest.mark.parametrize("name", _variables())
-def test_every_setting_is_documented(name: str) -> None:
-    assert f"`{name}`" in OPERATIONS
+def test_every_setting_is_documented(name: str, language: str) -> None:
+    assert f"`{name}`" in OPERATIONS[language]
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +62,12 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
         log_setup.close()
 
 
-def test_every_route_is_documented(app: FastAPI) -> None:
+@each_language
+def test_every_route_is_documented(app: FastAPI, language: str) -> None:
     paths = app.openapi()["paths"]
     assert len(paths) > 20
-    for path in paths:
-        plain = path.replace(":path", "")
-        assert plain in API, f"{plain} is missing in doc/api.md"
+    missing = [p for p in (x.replace(":path", "") for x in paths) if p not in ROUTES[language]]
+    assert not missing, "to be added to doc/api.md and to the table in doc/fr/operations.md"
 
 
 def test_every_operation_has_an_id_and_a_summary(app: FastAPI) -> None:
@@ -71,16 +77,41 @@ def test_every_operation_has_an_id_and_a_summary(app: FastAPI) -> None:
     assert all(operation.get("description") for operation in operations)
 
 
-def test_every_metric_is_documented() -> None:
+@each_language
+def test_every_metric_is_documented(language: str) -> None:
     metrics = Metrics(state.value for state in State)
     text = metrics.render()[0].decode()
     names = set(re.findall(r"^# TYPE (gateway_\w+?)(?:_created)? ", text, re.MULTILINE))
     assert len(names) >= 9
     for name in names:
-        assert f"`{name}`" in OPERATIONS
+        assert f"`{name}`" in OPERATIONS[language]
 
 
-@pytest.mark.parametrize("document", sorted(DOC.rglob("*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
-        assert (document.parent / target).exists(), f"{document.name}: {target}"
+    for link in links(document):
+        if re.match(r"[a-z]+:", link):
+            continue  # another site: not ours to ask in a test
+        target, _, anchor = link.partition("#")
+        place = (document.parent / target).resolve() if target else document
+        assert place.exists(), f"{link}: there is no such file"
+        assert place.is_relative_to(ROOT), f"{link} leads out of the project"
+        if anchor:
+            assert anchor in anchors(place), f"{link}: there is no such heading"
+
+
+def test_each_language_has_the_same_documents() -> None:
+    for path in (DOC / "fr").glob("*.md"):
+        assert (DOC / path.name).is_file()
+        english = (DOC / path.name).read_text()
+        assert f"(fr/{path.name})" in english, f"{path.name} does not lead to its translation"
+        assert f"(../{path.name})" in path.read_text()
+
+
+def test_every_room_of_the_backend_has_a_line() -> None:
+    app = ROOT / "backend" / "app"
+    rooms = {f"{p.parent.name}/" for p in app.glob("*/__init__.py")}
+    rooms |= {p.name for p in app.glob("*.py") if not p.name.startswith("__")}
+    rooms = rooms - {"api/"} | {"api/openai/", "api/admin/"}
+    for text in ((DOC / "backend.md").read_text(), (DOC / "fr/backend.md").read_text()):
+        assert [room for room in sorted(rooms) if f"`{room}`" not in text] == []

@@ -1,0 +1,187 @@
+"""What the documents tell a reader to type, typed."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.component.test_hub_pipelines import PIPELINE, pipelines
+from tests.fakes.hub.process import fake_hub
+from tests.support.documents import Block, blocks, documents
+from tests.support.engine import FAKE_PYTHON
+from tests.support.gateway import ROOT, GatewayProcess
+from tests.support.hub import CHAT
+
+CHAT_REPO, SPEECH_REPO = "Qwen/Qwen3-VL-30B-A3B-Instruct", "nvidia/canary-1b-v2"
+NOT_HERE = {
+    r"git clone": "the repository's address is the reader's",
+    r"make (serve|test|test-fast|lint|bench|lock|demo-models|audit|sbom)\b": (
+        "make runs what the tests themselves are run by; `serve` is started by most of them"
+    ),
+    r"npm (ci|run|test)\b": "tests/e2e/test_dashboard.py builds the dashboard",
+    r"(\S+=\S+ )*(\./(build|run)_docker\.sh|docker )": (
+        "no Docker here; the scripts are tested against a docker that records its calls"
+    ),
+    r"(sudo|systemctl|kubectl|journalctl) ": "needs root, systemd or a cluster",
+    r"(?s)nvidia-smi|curl .*gpu_device_ids": "no GPU here; tests/unit/test_placement.py has eight",
+    r"curl -N": "it never ends; tests/unit/test_events.py and the dashboard's tests read it",
+}
+"""Beginnings of commands that cannot run in a test, and why."""
+REAL = re.compile(r"/v1/|/tokenize|/api/audio|/api/diarization|openai")
+"""Whatever asks a model something is asked of the real engines."""
+ADDRESS = "localhost:8000"
+TOKEN = "hf_reader"
+UNUSED = ("old-model", "ancien-modele")
+"""Repositories in the cache that documents delete."""
+BLOCKS = [b for path in documents() for b in blocks(path) if b.commands]
+
+
+def reason(command: str) -> str | None:
+    """Why a command cannot run here; None when it can."""
+    return next((why for what, why in NOT_HERE.items() if re.match(what, command)), None)
+
+
+def runnable(block: Block) -> list[str]:
+    return [command for command in block.commands if reason(command) is None]
+
+
+def _marked(real: bool) -> pytest.MarkDecorator:
+    chosen = [b for b in BLOCKS if runnable(b) and bool(REAL.search(b.text)) is real]
+    assert chosen
+    return pytest.mark.parametrize("block", chosen, ids=str)
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory like that of the project, where files may be left."""
+    directory = tmp_path_factory.mktemp("reader")
+    for name in ("demo", "backend", "frontend", "tools"):
+        (directory / name).symlink_to(ROOT / name)
+    shims = directory / "shims"
+    shims.mkdir()
+    real = {"python": sys.executable, "curl": f"{shutil.which('curl')} --fail-with-body -sS -m 250"}
+    for name, program in real.items():
+        shim = shims / name
+        shim.write_text(f'#!/bin/sh\nexec {program} "$@"\n')
+        shim.chmod(0o755)
+    return directory
+
+
+def typed(block: Block, gateway: GatewayProcess, desk: Path, **variables: str) -> str:
+    """What it prints. AssertionError when it fails."""
+    address = gateway.url.removeprefix("http://")
+    text = "".join(runnable(block)).replace(ADDRESS, address)
+    program = (
+        [sys.executable, "-c"] if block.language == "python" else ["bash", "-euo", "pipefail", "-c"]
+    )
+    env = {
+        "PATH": f"{desk / 'shims'}:{os.environ['PATH']}",
+        "HOME": str(desk),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONPYCACHEPREFIX": str(desk / "bytecode"),
+        "no_proxy": "*",
+        **variables,
+    }
+    done = subprocess.run(
+        [*program, text],
+        cwd=desk,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, f"{block}\n{text}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+# ---- with the real engines --------------------------------------------------------------------
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(300)
+@_marked(real=True)
+def test_a_request_that_a_document_shows(block: Block, demo: GatewayProcess, desk: Path) -> None:
+    printed = typed(block, demo, desk, ADMIN_KEY="", API_KEY="")
+    assert printed
+    for said, answer in ANSWERS.items():
+        if said in block.text:
+            assert answer in printed, block
+
+
+ANSWERS = {
+    "What is the capital of France?": "The capital of France is Paris.",
+    "What colour is this image?": "The image is red.",
+    "De quelle couleur est cette image ?": "L'image est rouge.",
+    "fox.wav": "The quick brown fox jumps over the lazy dog.",
+    "gare.m4a": "Où se trouve la gare la plus proche ?",
+    "diarized_json": '"speaker":',
+}
+"""What a document asks and the demo models answer."""
+
+
+# ---- with a key, in front of a Hub --------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def guarded(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[GatewayProcess, dict[str, str]]]:
+    """A gateway that wants a key and has downloaded its models, and its operator's environment."""
+    directory = tmp_path_factory.mktemp("guarded")
+    cache, key = directory / "models", secrets.token_urlsafe(32)
+    cache.mkdir()
+    (cache / ".admin_key").write_text(key)
+    with fake_hub(directory / "hub") as hub:
+        hub.add(CHAT_REPO, CHAT)
+        hub.add(SPEECH_REPO, {"canary.nemo": 40_000})
+        pipelines(hub)
+        hub.set(accounts={TOKEN: {"name": "reader"}})
+        settings = {
+            "ADMIN_API_KEYS": key,
+            "HF_ENDPOINT": hub.url,
+            "QWEN_MODEL": CHAT_REPO,
+            "QWEN_PYTHON": str(FAKE_PYTHON),
+            "CANARY_MODEL": SPEECH_REPO,
+            "PYANNOTE_MODEL": PIPELINE,
+            "MODEL_CACHE_DIR": str(cache),
+        }
+        for unused in UNUSED:
+            (cache / f"models--owner--{unused}" / "blobs").mkdir(parents=True)
+        running = GatewayProcess(directory, settings)
+        try:
+            running.wait_listening()
+            with running.client(headers={"x-api-key": key}) as client:
+                for model in ("qwen", "canary", "pyannote"):
+                    path = f"/api/admin/models/{model}/download?wait=true"
+                    assert client.post(path).status_code == 200
+            own = {"ADMIN_KEY": key, "HUGGINGFACE_TOKEN": TOKEN, "MODEL_SET": "demo"}
+            yield running, {**settings, **own, "LOG_DIR": str(directory / "logs")}
+        finally:
+            assert running.stop(timeout=60) == 0, running.output()
+
+
+@_marked(real=False)
+def test_an_operators_command(
+    block: Block, guarded: tuple[GatewayProcess, dict[str, str]], desk: Path
+) -> None:
+    running, variables = guarded
+    typed(block, running, desk, **variables)
+
+
+def test_what_cannot_run_here_is_all_in_use(capsys: pytest.CaptureFixture[str]) -> None:
+    commands = [command for block in BLOCKS for command in block.commands]
+    for what in NOT_HERE:
+        assert any(re.match(what, command) for command in commands), f"no document says {what}"
+    run = [command for command in commands if reason(command) is None]
+    with capsys.disabled():
+        print(f"\ncommands of the documents: {len(run)} of {len(commands)} are executed")
+    assert len(run) > len(commands) / 2
