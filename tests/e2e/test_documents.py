@@ -26,11 +26,9 @@ NOT_HERE = {
     r"make (serve|test|test-fast|lint|bench|lock|demo-models|audit|sbom)\b": (
         "make runs what the tests themselves are run by; `serve` is started by most of them"
     ),
-    r"npm (ci|run|test)\b": "tests/e2e/test_dashboard.py builds the dashboard",
     r"(\S+=\S+ )*(\./(build|run)_docker\.sh|docker )": (
         "no Docker here; the scripts are tested against a docker that records its calls"
     ),
-    r"(sudo|systemctl|kubectl|journalctl) ": "needs root, systemd or a cluster",
     r"(?s)nvidia-smi|curl .*gpu_device_ids": "no GPU here; tests/unit/test_placement.py has eight",
     r"curl -N": "it never ends; tests/unit/test_events.py and the dashboard's tests read it",
 }
