@@ -47,15 +47,18 @@ from backend.app.models.artifacts import artifacts_of
 from backend.app.models.base import BaseModelWrapper
 from backend.app.models.canary import CanaryASRModel
 from backend.app.models.configured import build_specs
+from backend.app.models.contracts import Artifacts
 from backend.app.models.embedding import EmbeddingModel
 from backend.app.models.modelset import choose_set
 from backend.app.models.placer import Placer
 from backend.app.models.pyannote import PyannoteDiarizationModel
 from backend.app.models.qwen import QwenModel
 from backend.app.models.registry import ModelRegistry
-from backend.app.models.spec import Kind
+from backend.app.models.reload import Reloader
+from backend.app.models.spec import Kind, ModelSpec
 from backend.app.models.state import State
 from backend.app.services.activity import Activity
+from backend.app.services.makers import Makers
 from backend.app.services.media_fetch import MediaFetcher
 from backend.app.services.transcription import TranscriptionService
 
@@ -143,6 +146,8 @@ def _build(settings: Settings, log_setup: LogSetup) -> tuple[Gateway, LocalLaunc
     def publish(kind: str, data: dict[str, Any]) -> None:
         if data.get("action") == "restarting":
             metrics.engine_restarted(data["key"])
+        if kind == "removed":
+            metrics.forget(data["key"])
         bus.publish(kind, data)
 
     secret = settings.huggingface_token
@@ -150,25 +155,35 @@ def _build(settings: Settings, log_setup: LogSetup) -> tuple[Gateway, LocalLaunc
         cache_dir, secret.get_secret_value() if secret else None, log_setup.redactor.add
     )
     hub = HFCacheManager(cache_dir, tokens, child_environment(), xet=settings.hf_xet)
-    wrappers: dict[str, BaseModelWrapper] = {}
     placer = Placer(
         look,
-        lambda spec: wrappers[spec.key].model_path,
+        lambda spec: registry.models[spec.key].model_path,
         cpu_allowed=settings.model_set != "real",
     )
-    for spec in build_specs(settings, chosen.demo):
-        wrappers[spec.key] = WRAPPERS[spec.kind](
+
+    def configured() -> list[ModelSpec]:
+        return build_specs(settings, chosen.demo)
+
+    def artifacts(spec: ModelSpec) -> Artifacts:
+        return artifacts_of(spec, hub)
+
+    def make(spec: ModelSpec) -> BaseModelWrapper:
+        return WRAPPERS[spec.kind](
             spec,
             settings=settings,
             launcher=launcher,
-            artifacts=artifacts_of(spec, hub),
+            artifacts=artifacts(spec),
             place=placer.place,
             publish=publish,
         )
-    registry = ModelRegistry(wrappers.values())
+
+    registry = ModelRegistry(map(make, configured()), publish)
     gateway = Gateway(
         settings=settings,
         registry=registry,
+        reloader=Reloader(
+            registry, configured, make, artifacts, load_all=not settings.lazy_load_models
+        ),
         activity=Activity(metrics, keep_content=settings.keep_content),
         metrics=metrics,
         events=bus,
@@ -178,6 +193,7 @@ def _build(settings: Settings, log_setup: LogSetup) -> tuple[Gateway, LocalLaunc
             timeout_s=settings.media_fetch_s,
             enabled=settings.remote_media,
         ),
+        makers=Makers(),
         model_set="demo" if chosen.demo else "real",
         model_set_reason=chosen.reason,
         cache_dir=cache_dir,

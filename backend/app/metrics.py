@@ -6,6 +6,7 @@ distinct value is a time series that lives as long as the process.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 
 from prometheus_client import (
@@ -107,6 +108,13 @@ class Metrics:
             for each in self._states:
                 self._replicas.labels(model, replica, each).set(each == state)
         self._known[model] = frozenset(states)
+
+    def forget(self, model: str) -> None:
+        """A model is gone: what it is doing is no figure any more. What it did stays counted."""
+        self.replica_states(model, {})
+        del self._known[model]
+        with contextlib.suppress(KeyError):
+            self._queue.remove(model)
 
     def engine_restarted(self, model: str) -> None:
         self._restarts.labels(model).inc()

@@ -20,7 +20,9 @@ from backend.app.logs import LogRing
 from backend.app.metrics import Metrics
 from backend.app.middleware import request_id_of
 from backend.app.models.registry import ModelRegistry
+from backend.app.models.reload import Reloader
 from backend.app.services.activity import Activity, Record
+from backend.app.services.makers import Makers
 from backend.app.services.media_fetch import MediaFetcher
 
 LAST_WORDS_S = 2.0
@@ -33,10 +35,12 @@ class Gateway:
 
     settings: Settings
     registry: ModelRegistry
+    reloader: Reloader
     activity: Activity
     metrics: Metrics
     events: EventBus
     media: MediaFetcher
+    makers: Makers
     model_set: str
     model_set_reason: str
     cache_dir: Path

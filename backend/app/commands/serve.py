@@ -88,11 +88,14 @@ class GatewayServer(uvicorn.Server):
         self._gateway = gateway
         self._url = url
         self._drain: asyncio.Task[None] | None = None
+        self._reloads: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._signals = 0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        if self._gateway.settings.models_file:  # without one, a terminal that closes ends us
+            self._loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
         await super().startup(sockets)
         log.info("listening on %s", self._url)
 
@@ -102,6 +105,16 @@ class GatewayServer(uvicorn.Server):
             self.should_exit = self.force_exit = True
         else:
             self._loop.call_soon_threadsafe(self._begin_drain, sig)
+
+    def _begin_reload(self) -> None:
+        log.info("SIGHUP: reading MODELS_FILE again")
+        reload = asyncio.get_running_loop().create_task(self._reloaded())
+        self._reloads.add(reload)
+        reload.add_done_callback(self._reloads.discard)
+
+    async def _reloaded(self) -> None:
+        with contextlib.suppress(ConfigError):  # it is in the log, and nothing has changed
+            await self._gateway.reloader.reload()
 
     def _begin_drain(self, sig: int) -> None:
         log.info("%s: shutting down; a second signal does not wait", signal.Signals(sig).name)

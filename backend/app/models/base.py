@@ -25,9 +25,11 @@ from backend.app.errors import (
     InvalidRequest,
     Loading,
     ModelFailed,
+    NotFound,
     Unavailable,
 )
 from backend.app.models.admission import Admission
+from backend.app.models.configuration import Configuration
 from backend.app.models.contracts import Artifacts, Goal, Lease, Place
 from backend.app.models.placement import Grant
 from backend.app.models.replica import Replica
@@ -69,8 +71,12 @@ class BaseModelWrapper(abc.ABC):
         self.admission = Admission(spec.max_in_flight, spec.max_queue)
         self.preferred_device_ids: tuple[int, ...] = spec.gpu_ids
         self.supervisor = Supervisor(self, place)
+        self.configuration = Configuration(self)
+        self.on_renamed: Callable[[], None] = lambda: None
+        """Called when the model answers to other names than before."""
         self.last_used = time.monotonic()
         self._changed = asyncio.Event()
+        self._retired = False
 
     # ---- what subclasses provide ------------------------------------------------------------
 
@@ -185,7 +191,7 @@ class BaseModelWrapper(abc.ABC):
         """Want it up. Joins a load under way; another layout than today's means a reload."""
         self._refuse_closed()
         ids = self.preferred_device_ids if gpu_ids is None else tuple(gpu_ids)
-        count = replicas or self.spec.replicas
+        count = replicas or self.configuration.wanted.replicas
         if ids and len(ids) % count:
             raise InvalidRequest(
                 f"{len(ids)} GPU ids cannot be shared equally by {count} replicas.",
@@ -233,6 +239,12 @@ class BaseModelWrapper(abc.ABC):
         """Drain and stop for good."""
         await self.supervisor.close()
 
+    async def retire(self) -> None:
+        """Drain and stop for good, because it is configured no more."""
+        self._retired = True
+        self.admission.refuse_waiting(self._gone())
+        await self.close()
+
     @contextlib.asynccontextmanager
     async def lease(self, affinity: bytes = b"") -> AsyncIterator[Lease]:
         """A place at a ready replica, loading the model first when it is idle.
@@ -259,7 +271,13 @@ class BaseModelWrapper(abc.ABC):
 
     # ---- leases -----------------------------------------------------------------------------
 
+    def _gone(self) -> NotFound:
+        message = f"The model '{self.key}' is configured no more."
+        return NotFound(message, param="model", code="model_not_found")
+
     def _refuse_closed(self) -> None:
+        if self._retired:
+            raise self._gone()
         if self.supervisor.closed:
             raise Draining("The gateway is shutting down.", retry_after=5)
 

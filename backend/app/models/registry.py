@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 from backend.app.errors import ModelNotFound
@@ -19,13 +19,18 @@ log = logging.getLogger(__name__)
 class ModelRegistry:
     """Owns the wrappers. Lookup by key, repository id or alias; keys win."""
 
-    def __init__(self, models: Iterable[BaseModelWrapper]) -> None:
-        self.models = {model.key: model for model in models}
+    def __init__(
+        self,
+        models: Iterable[BaseModelWrapper],
+        publish: Callable[[str, dict[str, Any]], None] = lambda kind, data: None,
+    ) -> None:
+        self._publish = publish
+        self.models: dict[str, BaseModelWrapper] = {}
+        """Those that are configured no more too, until their engines are gone."""
         self._names: dict[str, BaseModelWrapper] = {}
-        for model in self.models.values():
-            for name in model.spec.names:
-                self._names.setdefault(name, model)
-        self._begun = False
+        self._retiring: dict[str, asyncio.Task[None]] = {}
+        for model in models:
+            self.add(model)
 
     def resolve(self, name: str) -> BaseModelWrapper:
         """The model a client means. Raises ModelNotFound naming those served."""
@@ -42,11 +47,50 @@ class ModelRegistry:
         return model
 
     def of_kind(self, kind: Kind) -> list[BaseModelWrapper]:
-        return [model for model in self.models.values() if model.spec.kind is kind]
+        return [model for model in self.serving.values() if model.spec.kind is kind]
 
     def names(self) -> list[tuple[str, BaseModelWrapper]]:
         """Each name clients may use, with its model."""
         return list(self._names.items())
+
+    # ---- a changing configuration -----------------------------------------------------------
+
+    def add(self, model: BaseModelWrapper) -> None:
+        """Serve one more model. Its key must be free."""
+        self.models[model.key] = model
+        model.on_renamed = self._rename
+        self._rename()
+
+    def retire(self, key: str) -> None:
+        """Serve a model no more: unknown to clients at once, gone when it is drained."""
+        self._retiring[key] = asyncio.get_running_loop().create_task(
+            self._retire(self.models[key]), name=f"retire {key}"
+        )
+        self._rename()
+
+    async def _retire(self, model: BaseModelWrapper) -> None:
+        await model.retire()
+        del self.models[model.key]
+        del self._retiring[model.key]
+        self._publish("removed", {"key": model.key})
+
+    @property
+    def serving(self) -> dict[str, BaseModelWrapper]:
+        """The models that are configured, by key."""
+        return {k: model for k, model in self.models.items() if k not in self._retiring}
+
+    async def gone(self, *keys: str) -> None:
+        """Until those of these that are being retired are gone: drain and SIGTERM at the most."""
+        if leaving := [self._retiring[key] for key in keys if key in self._retiring]:
+            await asyncio.wait(leaving)
+
+    def _rename(self) -> None:
+        self._names = {}
+        for model in self.serving.values():
+            for name in model.spec.names:
+                self._names.setdefault(name, model)
+
+    # ---- the life of all --------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
     async def lease(self, name: str, affinity: bytes = b"") -> AsyncIterator[Lease]:
@@ -57,7 +101,6 @@ class ModelRegistry:
         """Start supervising; with `load_all`, want every model up. One failing stops no other."""
         for model in self.models.values():
             model.begin()
-        self._begun = True
         if load_all:
             for model in self.models.values():
                 model.load()
@@ -78,4 +121,5 @@ class ModelRegistry:
     async def close(self) -> None:
         """Drain and stop every model, all at the same time."""
         await asyncio.gather(*(model.close() for model in self.models.values()))
+        await self.gone(*self._retiring)
         log.info("all models are unloaded")

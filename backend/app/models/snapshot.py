@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from backend.app.models.change import shown
 from backend.app.models.runtime import failure_json, progress_json
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ def snapshot(model: BaseModelWrapper) -> dict[str, Any]:
         "kind": spec.kind.value,
         "source": spec.source,
         "demo": spec.demo,
+        "waiting": list(shown(model.configuration.waiting)),
         "names": list(spec.names),
         "state": state,
         "preferred_device_ids": list(model.preferred_device_ids),

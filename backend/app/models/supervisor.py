@@ -108,6 +108,10 @@ class Supervisor:
             if replica.state is State.FAILED and failure and failure.at + age_s <= time.time():
                 replica.retry()
 
+    def outdate(self) -> None:
+        """What runs does so under an old configuration: the next goal takes it down first."""
+        self._layout = None
+
     async def close(self) -> None:
         """Drain, stop everything, end the supervisor."""
         self.closed = True
@@ -132,6 +136,8 @@ class Supervisor:
             except Exception:
                 log.exception("%s: supervision failed", self._model.key)
                 await self._give_up(Failure("An unexpected error; see the log.", at=time.time()))
+            if not self.replicas:
+                self._model.configuration.adopt()
             self.reached = goal.number
             self._model.update_runtime("settled", self._model.state.value)
 
@@ -175,6 +181,8 @@ class Supervisor:
         layout = (goal.gpu_ids, goal.replicas) if goal.up else None
         if layout != self._layout or all(r.state is State.FAILED for r in self.replicas):
             await self._take_down()
+        if not self.replicas:
+            self._model.configuration.adopt()
         self.failure = None
         if goal.fetch:
             await self._fetch(goal)

@@ -4,13 +4,16 @@ import { type SseEvent, sseEvents } from "../lib/sse";
 import { send } from "./client";
 import { ApiError } from "./errors";
 import { onKeyChange } from "./key";
-import { keys, putMachine, putModel } from "./queries";
+import { dropModel, keys, putMachine, putModel } from "./queries";
 import type { Connection, Machine, Model, Status } from "./types";
 
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MOST_MS = 15_000;
 /** The gateway sends a comment every 15 s: after three of them the connection is dead. */
 const SILENCE_MS = 45_000;
+
+/** After these a model may answer to other names. */
+const RENAMING = new Set(["instantiated", "configured"]);
 
 export type ModelEvent = Model & { action: string };
 
@@ -39,7 +42,10 @@ export function followEvents(
     } else if (event === "model") {
       const model = JSON.parse(data) as ModelEvent;
       putModel(client, model);
+      if (RENAMING.has(model.action)) void client.invalidateQueries({ queryKey: keys.served });
       onModel(model);
+    } else if (event === "removed") {
+      dropModel(client, (JSON.parse(data) as { key: string }).key);
     }
   };
 

@@ -140,6 +140,15 @@ export function useRequests(filter: RequestFilter, limit: number) {
 }
 
 /** Put a model that the gateway has told us about where everybody looks. */
+export function dropModel(client: QueryClient, key: string): void {
+  client.setQueryData<Status>(keys.status, (old) => {
+    if (!old) return old;
+    const { [key]: gone, ...models } = old.models;
+    return gone ? { ...old, models } : old;
+  });
+  client.setQueryData<ServedModel[]>(keys.served, (old) => old?.filter(({ root }) => root !== key));
+}
+
 export function putModel(client: QueryClient, model: Model): void {
   client.setQueryData<Status>(keys.status, (old) =>
     old ? { ...old, models: { ...old.models, [model.key]: model } } : old,

@@ -445,6 +445,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/admin/models/reload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reload Models
+         * @description Read MODELS_FILE again. Unchanged models go on undisturbed; a file that is wrong changes
+         *     nothing and is a 400 that names each wrong line.
+         */
+        post: operations["reload_models"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/admin/models/{key}/download": {
         parameters: {
             query?: never;
@@ -900,6 +921,11 @@ export interface components {
             demo: boolean;
             /** Names */
             names: string[];
+            /**
+             * Waiting
+             * @description Settings that wait for the engine's next start.
+             */
+            waiting: string[];
             state: components["schemas"]["State"];
             /** Preferred Device Ids */
             preferred_device_ids: number[];
@@ -913,6 +939,28 @@ export interface components {
             /** Replicas */
             replicas: components["schemas"]["Replica"][];
             receipt: components["schemas"]["Receipt"] | null;
+        };
+        /** ModelChange */
+        ModelChange: {
+            /** Key */
+            key: string;
+            /**
+             * Change
+             * @enum {string}
+             */
+            change: "unchanged" | "changed" | "replaced" | "added" | "removed";
+            /**
+             * Fields
+             * @description What is different, by the names of MODELS_FILE.
+             */
+            fields: string[];
+            /**
+             * Waiting
+             * @description What needs an engine restart to be in force.
+             */
+            waiting: string[];
+            /** Detail */
+            detail: string;
         };
         /**
          * Phase
@@ -953,6 +1001,16 @@ export interface components {
             seconds: number;
             /** Escalated */
             escalated: boolean;
+        };
+        /** Reloaded */
+        Reloaded: {
+            /**
+             * File
+             * @description MODELS_FILE; null: there is none.
+             */
+            file: string | null;
+            /** Models */
+            models: components["schemas"]["ModelChange"][];
         };
         /** Replica */
         Replica: {
@@ -1929,6 +1987,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["History"];
+                };
+            };
+        };
+    };
+    reload_models: {
+        parameters: {
+            query?: {
+                /** @description Drain and load again what needs an engine restart. */
+                restart?: boolean;
+                /** @description Answer when all of it is done. */
+                wait?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reloaded"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
         };

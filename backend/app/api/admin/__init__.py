@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from backend.app.api.admin import cache, events, huggingface, logs, models, requests, status
+from backend.app.api.admin import cache, events, huggingface, logs, models, reload, requests, status
 
 router = APIRouter(prefix="/api/admin", tags=["admin"])
-for part in (status, models, huggingface, cache, events, logs, requests):
+for part in (status, reload, models, huggingface, cache, events, logs, requests):
     router.include_router(part.router)

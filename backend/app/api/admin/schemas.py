@@ -74,6 +74,7 @@ class Model(BaseModel):
     source: str
     demo: bool
     names: list[str]
+    waiting: list[str] = Field(description="Settings that wait for the engine's next start.")
     state: State
     preferred_device_ids: list[int]
     in_flight: int

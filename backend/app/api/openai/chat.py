@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter, Request, Response
 
 from backend.app.api.deps import Gate, Gateway, begin
@@ -70,6 +72,7 @@ async def forward(request: Request, gateway: Gateway, *kinds: Kind) -> Response:
         dialect=dialect_of(path),
         affinity=seen.affinity,
         end_marks=END_MARKS.get(path, ()),
+        on_first=partial(gateway.makers.note, model.key) if path == "/v1/responses" else None,
     )
     return Relay(gateway, call, record)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -60,6 +60,8 @@ class Call:
     affinity: bytes = b""
     end_marks: tuple[bytes, ...] = ()
     """A complete stream of this route has one of them in its last frame."""
+    on_first: Callable[[bytes], None] | None = None
+    """Told the first bytes of an answer."""
 
 
 class Relay(Response):
@@ -183,6 +185,7 @@ class Relay(Response):
                 headers.append((b"content-length", length))
             # held back until the first bytes are here, so that an engine that dies is a 502
             chunk = await answer.chunk(self._limits.request_idle_s)
+            self._first(chunk)
             await self._send_start(send, answer.status, headers)
             while chunk is not None:
                 self._tail.see(chunk)
@@ -239,10 +242,15 @@ class Relay(Response):
             idle = 0.0
             if not tail.frames:
                 self._record.first_token()
+                self._first(chunk)
             tail.see(chunk)
             await self._send_body(send, chunk)
         if not tail.ended_with(self._call.end_marks):
             raise EngineError("The engine ended the stream before it was complete.")
+
+    def _first(self, chunk: bytes | None) -> None:
+        if chunk and self._call.on_first is not None:
+            self._call.on_first(chunk)
 
     async def _send_error(self, send: Send, error: GatewayError) -> None:
         self._finish("failed", error.status, error.message)

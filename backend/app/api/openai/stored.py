@@ -15,19 +15,17 @@ router = APIRouter(tags=["chat"])
 ANSWER_LIMIT = 16 << 20
 
 
-def _running(gateway: Gateway) -> list[Replica]:
-    models = gateway.registry.of_kind(Kind.CHAT)
-    return [r for model in models for r in model.replicas if r.state is State.READY]
-
-
 async def _ask(gateway: Gateway, method: str, target: str, response_id: str) -> Response:
-    """The first engine that knows the id answers. 404 when none does: vLLM keeps responses only
-    when it was told to (VLLM_ENABLE_RESPONSES_API_STORE), and only until it ends."""
+    """The model that made it answers, and where we do not know that, the first that has it.
+
+    404 when none does: vLLM keeps responses only when it was told to
+    (VLLM_ENABLE_RESPONSES_API_STORE), and only until it ends.
+    """
     refusal: GatewayError = NotFound(
         f"No response '{response_id}' is kept here.", param="response_id", code="not_found"
     )
     limit = gateway.settings.engine_probe_timeout_s
-    for replica in _running(gateway):
+    for replica in _asked(gateway, response_id):
         client = replica.enter()
         try:
             answer = await client.request(method, target, head_timeout=limit)
@@ -42,6 +40,14 @@ async def _ask(gateway: Gateway, method: str, target: str, response_id: str) -> 
         finally:
             replica.leave()
     raise refusal
+
+
+def _asked(gateway: Gateway, response_id: str) -> list[Replica]:
+    """The running replicas of its maker, else those of every chat model."""
+    models = gateway.registry.of_kind(Kind.CHAT)
+    maker = gateway.makers.of(response_id)
+    made = [model for model in models if model.key == maker]
+    return [r for model in made or models for r in model.replicas if r.state is State.READY]
 
 
 @router.get("/v1/responses/{response_id}", operation_id="get_response")

@@ -32,6 +32,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     flag("--fake-crash-after-requests", type=int, metavar="N", help="SIGKILL in the Nth stream")
     flag("--fake-stop-mid-stream", type=int, metavar="N", help="SIGSTOP in the Nth stream")
     flag("--fake-hang-after-requests", type=int, metavar="N", help="then accepts, never answers")
+    flag("--fake-keep-responses", action="store_true", help="answer for them by id")
     flag("--fake-ignore-term", action="store_true")
     flag("--fake-slow-term-s", type=float, default=0, help="from SIGTERM to exit, at least")
     flag("--fake-spawn-orphan", action="store_true", help="a child in its own session, TERM-proof")

@@ -11,7 +11,7 @@ import signal
 from typing import Any
 
 from .ask import Ask, Refused, read
-from .dialects import DIALECTS, Chat
+from .dialects import DIALECTS, Chat, Responses
 from .embeddings import embed
 from .http import Connection, Request
 
@@ -30,6 +30,7 @@ class Server:
         names = ("requests", "running", "aborted", "completed", "bodies_bytes")
         self.stats = dict.fromkeys(names, 0)
         self.last = Request()
+        self.kept: dict[str, dict[str, Any]] = {}
 
     def connect(self) -> Connection:
         return Connection(self.handle, self.connections)
@@ -71,7 +72,7 @@ class Server:
         elif path == "/metrics":
             client.send(200, self._metrics().encode(), "text/plain; version=0.0.4; charset=utf-8")
         elif path.startswith("/v1/responses/"):
-            self._no_response(path)
+            self._response(path, client)
         else:
             client.send_json(404, {"detail": "Not Found"})
 
@@ -93,14 +94,18 @@ class Server:
             f"vllm:request_success_total{label} {done}.0\n"
         )
 
-    def _no_response(self, path: str) -> None:
+    def _response(self, path: str, client: Connection) -> None:
         name = path.split("/")[3]
+        if name in self.kept:
+            client.send_json(200, self.kept[name])
+            return
         message = f"Response with id '{name}' not found."
         raise Refused(404, "invalid_request_error", message, "response_id")
 
     async def _post(self, request: Request, client: Connection) -> None:
         if request.path.startswith("/v1/responses/"):
-            self._no_response(request.path)
+            self._response(request.path, client)
+            return
         pooling = self.options.runner == "pooling"
         makes = {"/v1/embeddings"} if pooling else {*DIALECTS, "/v1/messages/count_tokens"}
         known = {*makes, "/tokenize", "/detokenize"}
@@ -170,6 +175,8 @@ class Server:
         try:
             await self._answer(dialect, client, fatal=self._fatal() if ask.stream else None)
             self.stats["completed"] += 1
+            if isinstance(dialect, Responses) and self.options.fake_keep_responses:
+                self.kept[dialect.id] = dialect.whole()
         except asyncio.CancelledError:
             self.stats["aborted"] += 1
             raise
