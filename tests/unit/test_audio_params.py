@@ -306,7 +306,7 @@ def test_an_unknown_source_is_refused_even_among_known_ones() -> None:
                 "num_speakers",
             ]
         ),
-        st.lists(st.text(max_size=20), max_size=3),
+        st.lists(st.text(max_size=20), min_size=1, max_size=3),
     )
 )
 def test_no_form_breaks_it(fields: Form) -> None:
