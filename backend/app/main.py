@@ -58,6 +58,7 @@ from backend.app.models.reload import Reloader
 from backend.app.models.spec import Kind, ModelSpec
 from backend.app.models.state import State
 from backend.app.services.activity import Activity
+from backend.app.services.dependency_inspector import DependencyInspector
 from backend.app.services.makers import Makers
 from backend.app.services.media_fetch import MediaFetcher
 from backend.app.services.transcription import TranscriptionService
@@ -90,12 +91,14 @@ def create_app(settings: Settings | None = None, log_setup: LogSetup | None = No
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         gateway.monitor.begin()
+        gateway.dependencies.begin()
         gateway.registry.begin(load_all=not settings.lazy_load_models)
         try:
             yield
         finally:
             gateway.events.close()
             await gateway.registry.close()
+            await gateway.dependencies.close()
             await gateway.monitor.close()
             await launcher.close()
             await gateway.media.close()
@@ -198,6 +201,9 @@ def _build(settings: Settings, log_setup: LogSetup) -> tuple[Gateway, LocalLaunc
         model_set_reason=chosen.reason,
         cache_dir=cache_dir,
         monitor=monitor,
+        dependencies=DependencyInspector(
+            lambda: [model.spec for model in registry.models.values()], child_environment()
+        ),
         hub=hub,
         logs=log_setup.ring,
         admin_key=generated,

@@ -22,6 +22,7 @@ from backend.app.middleware import request_id_of
 from backend.app.models.registry import ModelRegistry
 from backend.app.models.reload import Reloader
 from backend.app.services.activity import Activity, Record
+from backend.app.services.dependency_inspector import DependencyInspector
 from backend.app.services.makers import Makers
 from backend.app.services.media_fetch import MediaFetcher
 
@@ -45,6 +46,7 @@ class Gateway:
     model_set_reason: str
     cache_dir: Path
     monitor: GPUMonitor
+    dependencies: DependencyInspector
     hub: HFCacheManager
     logs: LogRing
     admin_key: GeneratedKey | None = None

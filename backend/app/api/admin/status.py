@@ -53,6 +53,7 @@ async def status(gateway: Gate) -> dict[str, Any]:
         "draining": gateway.draining,
         **machine_json(sample, gateway.monitor.stale),
         "models": gateway.registry.status(),
+        "dependencies": [d.as_json() for d in gateway.dependencies.report(sample.reading)],
     }
 
 
