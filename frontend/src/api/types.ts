@@ -39,9 +39,4 @@ export type Connection =
   | { phase: "denied"; since: number };
 
 /** A library of the engines and the CUDA it was built for. */
-export interface Dependency {
-  name: string;
-  version: string | null;
-  cuda: string | boolean | null;
-  details?: Record<string, unknown>;
-}
+export type Dependency = Schemas["Dependency"];

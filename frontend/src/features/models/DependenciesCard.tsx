@@ -1,12 +1,14 @@
 import { Card, Table, Text, Title } from "@mantine/core";
+import { Fragment } from "react";
 import type { Dependency, Status } from "../../api/types";
 import { useText } from "../../i18n";
 
-/** Absent where the gateway does not report its libraries. */
+/** Absent until the gateway has looked at its libraries. */
 export function DependenciesCard({ status }: { status: Status }) {
   const { t } = useText();
-  const found = (status as Status & { dependencies?: Dependency[] }).dependencies;
-  if (!found || found.length === 0) return null;
+  const found = status.dependencies;
+  if (found.length === 0) return null;
+  const several = new Set(found.map(({ details }) => details.python)).size > 1;
   return (
     <Card component="section" aria-labelledby="dependencies">
       <Title order={2} size="h4" id="dependencies">
@@ -25,12 +27,33 @@ export function DependenciesCard({ status }: { status: Status }) {
             </Table.Tr>
           </Table.Thead>
           <Table.Tbody>
-            {found.map(({ name, version, cuda, details }) => (
-              <Table.Tr key={name}>
-                <Table.Td>{name}</Table.Td>
-                <Table.Td>{version ?? t("models.deps.missing")}</Table.Td>
-                <Table.Td>{cudaText(cuda, details)}</Table.Td>
-              </Table.Tr>
+            {found.map(({ name, version, cuda, details, problem, remedy }) => (
+              <Fragment key={`${details.python} ${name}`}>
+                <Table.Tr>
+                  <Table.Td>
+                    {name}
+                    {several && (
+                      <Text size="xs" c="dimmed" className="break">
+                        {details.python}
+                      </Text>
+                    )}
+                  </Table.Td>
+                  <Table.Td>{version ?? t("models.deps.missing")}</Table.Td>
+                  <Table.Td>{cudaText(cuda, details)}</Table.Td>
+                </Table.Tr>
+                {problem && (
+                  <Table.Tr>
+                    <Table.Td colSpan={3}>
+                      <Text size="sm" c="var(--warn)">
+                        {problem}
+                      </Text>
+                      <Text size="sm" c="dimmed">
+                        {remedy}
+                      </Text>
+                    </Table.Td>
+                  </Table.Tr>
+                )}
+              </Fragment>
             ))}
           </Table.Tbody>
         </Table>
@@ -39,8 +62,9 @@ export function DependenciesCard({ status }: { status: Status }) {
   );
 
   function cudaText(cuda: Dependency["cuda"], details: Dependency["details"]): string {
-    const runtime = details?.cuda_runtime;
-    const own = typeof cuda === "string" && cuda ? cuda : "–";
-    return runtime ? `${own} · ${t("models.deps.runtime", { version: String(runtime) })}` : own;
+    const runtime = details.cuda_runtime;
+    return runtime
+      ? `${cuda ?? "–"} · ${t("models.deps.runtime", { version: runtime })}`
+      : (cuda ?? "–");
   }
 }
