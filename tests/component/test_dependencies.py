@@ -12,7 +12,8 @@ import pytest
 
 from backend.app.config import Settings
 from backend.app.gpu.probe import Gpu, Reading
-from backend.app.models.spec import ModelSpec, build_specs
+from backend.app.models.configured import build_specs
+from backend.app.models.spec import ModelSpec
 from backend.app.services import dependency_inspector as module
 from backend.app.services.dependency_inspector import DependencyInspector, import_in, look_at
 from backend.app.services.dependency_rules import Package
