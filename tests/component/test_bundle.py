@@ -255,6 +255,18 @@ def test_a_damaged_cache_is_not_bundled(hub: FakeHub, tmp_path: Path, name: str)
     assert not list((tmp_path / "out").glob("*") if (tmp_path / "out").exists() else [])
 
 
+def test_what_cannot_be_read_or_written_is_named(full: Path, made: Path, tmp_path: Path) -> None:
+    done = command("canary", "-o", "/proc/models.tar", cache=full)
+    assert done.returncode == 1
+    assert "/proc/models.tar cannot be written" in done.stderr
+    missing = tmp_path / "missing.tar"
+    for flag in ("--verify", "--install"):
+        done = command(flag, missing, cache=tmp_path)
+        assert done.returncode == 1
+        assert f"{missing}: No such file" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 # ---- hostile and damaged bundles ---------------------------------------------------------------
 
 

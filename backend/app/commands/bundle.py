@@ -51,6 +51,8 @@ def run(settings: Settings, chosen: argparse.Namespace) -> int:
         print(exc, file=sys.stderr)
     except Conflict as exc:
         print(exc.message, file=sys.stderr)
+    except OSError as exc:  # a file that went away meanwhile, or may not be read
+        print(f"{exc.filename}: {exc.strerror}", file=sys.stderr)
     return 1
 
 
