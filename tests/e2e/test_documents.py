@@ -30,7 +30,7 @@ NOT_HERE = {
         "no Docker here; the scripts are tested against a docker that records its calls"
     ),
     r"(?s)nvidia-smi|curl .*gpu_device_ids": "no GPU here; tests/unit/test_placement.py has eight",
-    r"curl -N .*/events": "it never ends; tests/unit/test_events.py and the dashboard's tests read it",
+    r"curl -N .*/events": "it never ends; tests/unit/test_events.py reads it",
 }
 """Beginnings of commands that cannot run in a test, and why."""
 REAL = re.compile(r"/v1/|/tokenize|/api/audio|/api/diarization|openai")
