@@ -105,8 +105,8 @@ def write(contents: Contents, out: Path, tell: Tell) -> str:
     finally:
         if draft.is_dir():
             shutil.rmtree(draft, ignore_errors=True)
-        else:
-            draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()
     return hashlib.sha256(index).hexdigest()
 
 
