@@ -37,6 +37,9 @@ class SlowFiles:
     def path(self) -> str | None:
         return self._path if self._present else None
 
+    def release(self) -> None:
+        """Nothing is held."""
+
     async def fetch(self, on_progress: Callable[[Progress], None]) -> None:
         self.fetching += 1
         try:

@@ -80,6 +80,10 @@ class HFCacheManager:
         self._handed_out.append(files)
         return files
 
+    def release(self, files: HubFiles) -> None:
+        """No model needs these files any more; they stay where they are."""
+        self._handed_out.remove(files)
+
     def repositories(self) -> list[str]:
         """Every repository that a model of this gateway needs."""
         named = (repo for files in self._handed_out for repo in files.repos)

@@ -21,6 +21,9 @@ class LocalFiles:
     def path(self) -> str | None:
         return str(self._path) if self.has_any() else None
 
+    def release(self) -> None:
+        """Nothing is held."""
+
     async def fetch(self, on_progress: Callable[[Any], None]) -> None:
         if not self.has_any():
             raise Conflict(

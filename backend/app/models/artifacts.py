@@ -31,13 +31,14 @@ def artifacts_of(spec: ModelSpec, hub: HFCacheManager) -> Artifacts:
     """Where a model's files come from: a path, or a repository of which only some are needed."""
     if spec.local:
         return LocalFiles(spec.source)
-    return HubArtifacts(hub.artifacts(wanted(spec)))
+    return HubArtifacts(hub, hub.artifacts(wanted(spec)))
 
 
 class HubArtifacts:
     """Implements `Artifacts`."""
 
-    def __init__(self, files: HubFiles) -> None:
+    def __init__(self, hub: HFCacheManager, files: HubFiles) -> None:
+        self._hub = hub
         self._files = files
 
     def has_any(self) -> bool:
@@ -45,6 +46,9 @@ class HubArtifacts:
 
     def path(self) -> str | None:
         return self._files.path()
+
+    def release(self) -> None:
+        self._hub.release(self._files)
 
     async def fetch(self, on_progress: Callable[[Progress], None]) -> None:
         await self._files.fetch(lambda transfer: on_progress(as_progress(transfer)))

@@ -244,6 +244,7 @@ class BaseModelWrapper(abc.ABC):
         self._retired = True
         self.admission.refuse_waiting(self._gone())
         await self.close()
+        self.configuration.release()
 
     @contextlib.asynccontextmanager
     async def lease(self, affinity: bytes = b"") -> AsyncIterator[Lease]:

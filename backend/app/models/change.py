@@ -7,7 +7,7 @@ from typing import Literal
 
 from backend.app.models.spec import Kind, ModelSpec
 
-AT_ONCE = frozenset({"idle_unload_s", "max_queue", "languages"})
+AT_ONCE = frozenset({"idle_unload_s", "languages", "max_queue", "pin"})
 """What only the gateway minds."""
 ON_VLLM = frozenset({Kind.CHAT, Kind.EMBEDDING})
 TOLD_TO_VLLM = frozenset({"aliases", "max_in_flight"})

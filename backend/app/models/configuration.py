@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from backend.app.models.change import needs_engine, shown, without_engine
@@ -29,12 +30,14 @@ class Configuration:
         """The settings that wait for the engine's next start."""
         return needs_engine(self._model.spec, self.wanted)
 
-    def take_on(self, spec: ModelSpec, artifacts: Artifacts) -> None:
+    def take_on(self, spec: ModelSpec, artifacts_of: Callable[[ModelSpec], Artifacts]) -> None:
         """A new configuration: now as far as a running engine can, the rest when none runs."""
         model = self._model
         if spec.gpu_ids != self.wanted.gpu_ids:
             model.preferred_device_ids = spec.gpu_ids
-        self._waiting = (spec, artifacts) if needs_engine(model.spec, spec) else None
+        self._drop_waiting()
+        if needs_engine(model.spec, spec):
+            self._waiting = spec, artifacts_of(spec)
         self._put_in_force(without_engine(model.spec, spec))
         if not model.replicas and model.supervisor.settled:
             self.adopt()
@@ -44,8 +47,19 @@ class Configuration:
     def adopt(self) -> None:
         """Put in force what waits. Only while no engine runs."""
         if self._waiting is not None:
+            self._model.artifacts.release()
             (spec, self._model.artifacts), self._waiting = self._waiting, None
             self._put_in_force(spec)
+
+    def release(self) -> None:
+        """The model is gone: it needs no files, today's or tomorrow's."""
+        self._model.artifacts.release()
+        self._drop_waiting()
+
+    def _drop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting[1].release()
+            self._waiting = None
 
     def restart(self) -> Goal:
         """Drain and load again, with what waits."""

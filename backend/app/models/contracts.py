@@ -28,6 +28,10 @@ class Artifacts(Protocol):
         """
         ...
 
+    def release(self) -> None:
+        """The model needs these files no more. They stay on the disk."""
+        ...
+
 
 Place = Callable[[ModelSpec, Sequence[int], int], Awaitable[list[Grant]]]
 """(spec, chosen GPU ids, replicas) -> one grant per replica; raises Refused."""

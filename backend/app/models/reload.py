@@ -76,7 +76,7 @@ class Reloader:
                 continue
             fields = shown(differences(model.configuration.wanted, spec))
             if fields:
-                model.configuration.take_on(spec, self._artifacts(spec))
+                model.configuration.take_on(spec, self._artifacts)
             waiting = shown(model.configuration.waiting)
             detail = ""
             if waiting and restart and model.supervisor.goal.up:
