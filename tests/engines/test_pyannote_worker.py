@@ -30,6 +30,7 @@ from .pyannote_client import (
     cut,
     dialogue,
     hub_cache,
+    pieces,
     repeated,
     until,
     voices,
@@ -251,7 +252,7 @@ def test_who_leaves_frees_the_model_for_the_next(
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
         await in_flight(session, 0)
-        async with session.post("/diarize", data=body * 20) as answer:
+        async with session.post("/diarize", data=pieces(body * 20)) as answer:
             await answer.content.readline()
             assert answer.connection is not None
             assert answer.connection.transport is not None
