@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from backend.app import __version__
-from backend.app.commands import admin_key, bundle, serve
+from backend.app.commands import admin_key, bundle, download, models, serve
 from backend.app.config import ConfigError, load_settings
 
 
@@ -33,5 +33,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("admin-key", help="show the generated admin key").set_defaults(
         run=lambda chosen: admin_key.show(load_settings())
     )
+    models.add(commands)
+    download.add(commands)
     bundle.add(commands)
     return made

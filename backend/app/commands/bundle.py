@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from backend.app import __version__
+from backend.app.commands.configured import files_of, to_fetch
 from backend.app.config import ConfigError, Settings, load_settings, usable_cache_dir
 from backend.app.errors import Conflict
 from backend.app.hub import bundle, bundle_install, bundle_make
 from backend.app.hub.bundle import BundleError
 from backend.app.hub.files import HubFiles
-from backend.app.models.artifacts import wanted
-from backend.app.models.configured import build_specs
-from backend.app.workers.hub_layout import Want
-from backend.app.workers.hub_protocol import Limits, Transfer, size_of
+from backend.app.workers.hub_protocol import Limits, size_of
 
 
 def add(commands: Any) -> None:
@@ -82,25 +79,15 @@ def _use(settings: Settings, path: Path, *, install: bool) -> None:
 
 def _models(settings: Settings, keys: list[str], cache_dir: Path) -> dict[str, HubFiles]:
     """The configured models, real ones also where MODEL_SET=auto would serve the demo set."""
-    specs = {s.key: s for s in build_specs(settings, settings.model_set == "demo")}
-    unknown = [key for key in keys if key not in specs]
-    if unknown:
-        raise ConfigError(f"There is no model '{unknown[0]}'; there are {', '.join(specs)}.")
     found = {}
-    for spec in specs.values():
-        if keys and spec.key not in keys:
-            continue
+    for spec in to_fetch(settings, keys):
         if not spec.local:
-            found[spec.key] = HubFiles(cache_dir, wanted(spec), _fetch_nothing)
+            found[spec.key] = files_of(spec, cache_dir)
         else:
             _tell(f"{spec.key} is left out: it is the local path {spec.source}; copy that.")
     if not found:
         raise BundleError("There is nothing to bundle: no such model comes from the Hub.")
     return found
-
-
-async def _fetch_nothing(want: Want, report: Callable[[Transfer], None]) -> NoReturn:
-    raise BundleError(f"{want.repo} is only read here.")
 
 
 def _summary(path: Path, found: bundle.Bundle, fingerprint: str) -> None:
