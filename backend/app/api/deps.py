@@ -19,6 +19,7 @@ from backend.app.hub.cache import HFCacheManager
 from backend.app.logs import LogRing
 from backend.app.metrics import Metrics
 from backend.app.middleware import request_id_of
+from backend.app.models.change import Change
 from backend.app.models.registry import ModelRegistry
 from backend.app.models.reload import Reloader
 from backend.app.services.activity import Activity, Record
@@ -51,6 +52,12 @@ class Gateway:
     logs: LogRing
     admin_key: GeneratedKey | None = None
     draining: bool = False
+
+    async def reload(self, *, restart: bool = False, wait_s: float | None = None) -> list[Change]:
+        """See `Reloader.reload`. Raises Draining when there is no more to come."""
+        if self.draining:
+            raise Draining("The gateway is shutting down.", retry_after=5)
+        return await self.reloader.reload(restart=restart, wait_s=wait_s)
 
     async def drain(self) -> None:
         """Refuse new work, wait for what runs, and end with an error what outlasts DRAIN_S."""

@@ -17,6 +17,7 @@ from backend.app import logs
 from backend.app.admin_key import base_url
 from backend.app.api.deps import Gateway
 from backend.app.config import ConfigError, Settings
+from backend.app.errors import Draining
 from backend.app.main import create_app
 
 log = logging.getLogger(__name__)
@@ -113,8 +114,8 @@ class GatewayServer(uvicorn.Server):
         reload.add_done_callback(self._reloads.discard)
 
     async def _reloaded(self) -> None:
-        with contextlib.suppress(ConfigError):  # it is in the log, and nothing has changed
-            await self._gateway.reloader.reload()
+        with contextlib.suppress(ConfigError, Draining):  # in the log, and nothing has changed
+            await self._gateway.reload()
 
     def _begin_drain(self, sig: int) -> None:
         log.info("%s: shutting down; a second signal does not wait", signal.Signals(sig).name)

@@ -41,7 +41,7 @@ async def reload_models(
     limits = gateway.settings
     wait_s = limits.engine_start_s + limits.engine_proof_s + limits.drain_s if wait else None
     try:
-        changes = await gateway.reloader.reload(restart=restart, wait_s=wait_s)
+        changes = await gateway.reload(restart=restart, wait_s=wait_s)
     except ConfigError as exc:
         raise InvalidRequest(str(exc), code="wrong_models_file") from None
     return {
