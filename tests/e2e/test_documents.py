@@ -120,7 +120,9 @@ ANSWERS = {
     "What colour is this image?": "The image is red.",
     "De quelle couleur est cette image ?": "L'image est rouge.",
     "fox.wav": "The quick brown fox jumps over the lazy dog.",
-    "gare.m4a": "Où se trouve la gare la plus proche ?",
+    "transcriptions -F model=canary -F language=fr": "Où se trouve la gare la plus proche ?",
+    "audio/translations": "Where is the nearest train station?",
+    "rttm": "SPEAKER dialogue-two 1 ",
     "diarized_json": '"speaker":',
 }
 """What a document asks and the demo models answer."""
