@@ -15,11 +15,11 @@ serve: $(VENV)/.$(STACK) frontend/dist/index.html
 	@exec $(PY) -m backend.app serve
 
 test: $(VENV)/.$(STACK) $(VENV)/.dev
-	@tools/setup/browser
+	@tools/setup/system chromium shellcheck nginx:nginx-light
 	$(PY) -m pytest $(ARGS)
 
 test-fast: $(VENV)/.$(STACK) $(VENV)/.dev
-	@tools/setup/browser
+	@tools/setup/system chromium shellcheck nginx:nginx-light
 	$(PY) -m pytest -m "not engine and not gpu" $(ARGS)
 
 lint: $(VENV)/.$(STACK) $(VENV)/.dev

@@ -374,8 +374,10 @@ def usable_cache_dir(settings: Settings) -> tuple[Path, str]:
         return wanted, ""
     if is_explicit(settings, "model_cache_dir"):
         raise ConfigError(
-            f"MODEL_CACHE_DIR={wanted} cannot be written ({problem}). Give the gateway's user"
-            " the right to write there, or choose another directory."
+            f"MODEL_CACHE_DIR={wanted} cannot be written ({problem}) by the gateway's user. Run\n"
+            f"  chown -R {os.geteuid()}:{os.getegid()} {wanted}\n"
+            "(for a container: on the host, with the directory that is mounted there), or choose"
+            " another directory."
         )
     fallback = user_dir("cache") / "models"
     second = _not_writable(fallback)
