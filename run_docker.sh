@@ -112,7 +112,7 @@ mount_here() { # NAME of a variable with a path on this host: the same path with
 # What describes this host, or what the image decides, stays outside.
 fixed='MODEL_CACHE_DIR|LOG_DIR|API_HOST|API_PORT|FRONTEND_DIST|.*_PYTHON'
 settings='HUGGINGFACE_TOKEN|HF_TOKEN|HF_XET|OPENAI_API_KEYS|ADMIN_API_KEYS|ADMIN_AUTH|CORS_ORIGINS'
-settings+='|MODEL_SET|LAZY_LOAD_MODELS|REMOTE_MEDIA|KEEP_CONTENT|SSL_CERTFILE|SSL_KEYFILE'
+settings+='|MODEL_SET|MODELS_FILE|LAZY_LOAD_MODELS|REMOTE_MEDIA|KEEP_CONTENT|SSL_CERTFILE|SSL_KEYFILE'
 settings+='|(QWEN|CANARY|PYANNOTE|LOG|MAX|MEDIA|SPOOL|BATCH)_[A-Z_]+'
 settings+='|(LOAD|SSE|ENGINE|REQUEST|CLIENT|CRASH|FAILED|DRAIN)_[A-Z_]+'
 settings+='|(HTTP|HTTPS|NO)_PROXY|TZ'
@@ -127,7 +127,7 @@ while read -r variable; do
     value=${!variable}
     case "$variable:$value" in
     SPOOL_DIR:?*) mount_here "$variable" ;;
-    SSL_*:?* | *_MODEL:/* | *_MODEL:./* | *_MODEL:~*) mount_here "$variable" :ro ;;
+    SSL_*:?* | MODELS_FILE:?* | *_MODEL:/* | *_MODEL:./* | *_MODEL:~*) mount_here "$variable" :ro ;;
     *) pass "$variable" ;;
     esac
 done < <(compgen -e | sort)

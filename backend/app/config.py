@@ -363,6 +363,9 @@ def gpu_mask() -> str | None:
     return os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
+DENIED = "permission denied"
+
+
 def usable_cache_dir(settings: Settings) -> tuple[Path, str]:
     """MODEL_CACHE_DIR, made if need be, and a remark when the default had to give way.
 
@@ -373,12 +376,13 @@ def usable_cache_dir(settings: Settings) -> tuple[Path, str]:
     if problem is None:
         return wanted, ""
     if is_explicit(settings, "model_cache_dir"):
-        raise ConfigError(
-            f"MODEL_CACHE_DIR={wanted} cannot be written ({problem}) by the gateway's user. Run\n"
-            f"  chown -R {os.geteuid()}:{os.getegid()} {wanted}\n"
-            "(for a container: on the host, with the directory that is mounted there), or choose"
-            " another directory."
-        )
+        cure = "Choose another directory."
+        if problem == DENIED:
+            cure = (
+                f"Run\n  chown -R {os.geteuid()}:{os.getegid()} {wanted}\nor choose another directory."
+                " For a container: on the host, with the directory that is mounted there."
+            )
+        raise ConfigError(f"MODEL_CACHE_DIR={wanted} cannot be written ({problem}). {cure}")
     fallback = user_dir("cache") / "models"
     second = _not_writable(fallback)
     if second is None:
@@ -392,6 +396,8 @@ def usable_cache_dir(settings: Settings) -> tuple[Path, str]:
 def _not_writable(path: Path) -> str | None:
     try:
         path.mkdir(parents=True, exist_ok=True)
+    except PermissionError:
+        return DENIED
     except OSError as exc:
         return exc.strerror or str(exc)
-    return None if os.access(path, os.W_OK | os.X_OK) else "permission denied"
+    return None if os.access(path, os.W_OK | os.X_OK) else DENIED

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -272,3 +273,23 @@ def test_user_directories_follow_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert config.runtime_base() == Path("/tmp")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     assert config.runtime_base() == tmp_path
+
+
+def test_a_cache_of_another_user_is_refused_with_the_cure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MODEL_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may always
+    with pytest.raises(ConfigError) as told:
+        config.usable_cache_dir(load_settings())
+    assert f"\n  chown -R {os.geteuid()}:{os.getegid()} {tmp_path}\n" in str(told.value)
+
+
+def test_a_cache_that_is_no_directory_is_not_a_matter_of_rights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MODEL_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match="File exists") as told:
+        config.usable_cache_dir(load_settings())
+    assert "chown" not in str(told.value)
