@@ -377,11 +377,9 @@ def usable_cache_dir(settings: Settings) -> tuple[Path, str]:
         return wanted, ""
     if is_explicit(settings, "model_cache_dir"):
         cure = "Choose another directory."
-        if problem == DENIED:
-            cure = (
-                f"Run\n  chown -R {os.geteuid()}:{os.getegid()} {wanted}\nor choose another directory."
-                " For a container: on the host, with the directory that is mounted there."
-            )
+        if problem == DENIED:  # in a container the host's directory is meant
+            cure = f"Run\n  chown -R {os.geteuid()}:{os.getegid()} {wanted}\non the host if it is"
+            cure += " mounted from there, or choose another directory."
         raise ConfigError(f"MODEL_CACHE_DIR={wanted} cannot be written ({problem}). {cure}")
     fallback = user_dir("cache") / "models"
     second = _not_writable(fallback)
