@@ -377,9 +377,9 @@ def usable_cache_dir(settings: Settings) -> tuple[Path, str]:
         return wanted, ""
     if is_explicit(settings, "model_cache_dir"):
         cure = "Choose another directory."
-        if problem == DENIED:  # in a container the host's directory is meant
-            cure = f"Run\n  chown -R {os.geteuid()}:{os.getegid()} {wanted}\non the host if it is"
-            cure += " mounted from there, or choose another directory."
+        if problem == DENIED:
+            owner = f"{os.geteuid()}:{os.getegid()}"
+            cure = f"Run, on the host if it is mounted from there:\n  chown -R {owner} {wanted}"
         raise ConfigError(f"MODEL_CACHE_DIR={wanted} cannot be written ({problem}). {cure}")
     fallback = user_dir("cache") / "models"
     second = _not_writable(fallback)

@@ -57,7 +57,7 @@ class Docker:
         (self.files / name).write_text(text)
 
     def script(
-        self, name: str, *arguments: str, cwd: Path | None = None, **settings: str
+        self, name: str, *arguments: str, **settings: str
     ) -> subprocess.CompletedProcess[str]:
         environment = {
             "PATH": f"{self.commands}:{self.system}",
@@ -66,7 +66,7 @@ class Docker:
         }
         return subprocess.run(
             [str(ROOT / name), *arguments],
-            cwd=cwd or self.work,
+            cwd=self.work,
             env=environment | settings,
             capture_output=True,
             text=True,

@@ -282,7 +282,7 @@ def test_a_cache_of_another_user_is_refused_with_the_cure(
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may always
     with pytest.raises(ConfigError) as told:
         config.usable_cache_dir(load_settings())
-    assert f"\n  chown -R {os.geteuid()}:{os.getegid()} {tmp_path}\n" in str(told.value)
+    assert f"\n  chown -R {os.geteuid()}:{os.getegid()} {tmp_path}" in str(told.value)
 
 
 def test_a_cache_that_is_no_directory_is_not_a_matter_of_rights(
