@@ -25,14 +25,8 @@ from backend.app.api.openai import audio, chat, embeddings, models, stored
 from backend.app.audio.decode import Decoder
 from backend.app.audio.spool import Spool
 from backend.app.auth import AdminRule, Policy, admin_rule
-from backend.app.config import (
-    Settings,
-    child_environment,
-    gpu_mask,
-    load_settings,
-    runtime_base,
-    usable_cache_dir,
-)
+from backend.app.config import Settings, child_environment, gpu_mask, load_settings, runtime_base
+from backend.app.directories import usable_cache_dir
 from backend.app.engines.child import LocalLauncher
 from backend.app.errors import InvalidRequest, MethodNotAllowed, NotFound
 from backend.app.events import EventBus

@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings
 
 from backend.app import config
 from backend.app.config import ConfigError, ModelSettings, Settings, is_explicit, load_settings
+from backend.app.directories import usable_cache_dir
 
 
 @pytest.fixture(autouse=True)
@@ -281,7 +282,7 @@ def test_a_cache_of_another_user_is_refused_with_the_cure(
     monkeypatch.setenv("MODEL_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may always
     with pytest.raises(ConfigError) as told:
-        config.usable_cache_dir(load_settings())
+        usable_cache_dir(load_settings())
     assert f"\n  chown -R {os.geteuid()}:{os.getegid()} {tmp_path}" in str(told.value)
 
 
@@ -291,5 +292,5 @@ def test_a_cache_that_is_no_directory_is_not_a_matter_of_rights(
     (tmp_path / "file").touch()
     monkeypatch.setenv("MODEL_CACHE_DIR", str(tmp_path / "file"))
     with pytest.raises(ConfigError, match="File exists") as told:
-        config.usable_cache_dir(load_settings())
+        usable_cache_dir(load_settings())
     assert "chown" not in str(told.value)

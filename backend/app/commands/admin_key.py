@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 from backend.app.admin_key import AdminKeyStore
-from backend.app.config import Settings, usable_cache_dir
+from backend.app.config import Settings
+from backend.app.directories import usable_cache_dir
 
 
 def show(settings: Settings) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 
 from backend.app import __version__
 from backend.app.commands.configured import files_of, to_fetch
-from backend.app.config import ConfigError, Settings, load_settings, usable_cache_dir
+from backend.app.config import ConfigError, Settings, load_settings
+from backend.app.directories import usable_cache_dir
 from backend.app.errors import Conflict
 from backend.app.hub import bundle, bundle_install, bundle_make
 from backend.app.hub.bundle import BundleError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backend.app.config import usable_cache_dir
+from backend.app.directories import usable_cache_dir
 from backend.app.models.worker import WorkerModel
 from backend.app.workers.protocol import DiarizeParams, encode_params
 

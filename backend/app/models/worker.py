@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from backend.app.config import usable_cache_dir
+from backend.app.directories import usable_cache_dir
 from backend.app.engines.client import EngineClient
 from backend.app.engines.launcher import Address, EngineSpec
 from backend.app.errors import EngineError
