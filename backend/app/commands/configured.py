@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from backend.app.config import ConfigError, Settings, child_environment, usable_cache_dir
+from backend.app.config import ConfigError, Settings, child_environment
+from backend.app.directories import usable_cache_dir
 from backend.app.errors import Conflict
 from backend.app.hub.cache import HFCacheManager
 from backend.app.hub.files import HubFiles

@@ -10,7 +10,8 @@ import time
 from typing import Any, TextIO
 
 from backend.app.commands.configured import cache_manager, to_fetch
-from backend.app.config import Settings, load_settings, usable_cache_dir
+from backend.app.config import Settings, load_settings
+from backend.app.directories import usable_cache_dir
 from backend.app.errors import GatewayError
 from backend.app.hub.cache import HFCacheManager
 from backend.app.models.artifacts import wanted

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from backend.app.commands.configured import files_of, pick
-from backend.app.config import Settings, gpu_mask, load_settings, usable_cache_dir
+from backend.app.config import Settings, gpu_mask, load_settings
+from backend.app.directories import usable_cache_dir
 from backend.app.gpu.probe import gpu_reader
 from backend.app.hub.snapshot import FilesState
 from backend.app.models.configured import build_specs
