@@ -19,7 +19,7 @@ from backend.app.config import (
 from backend.app.main import create_app
 from backend.app.metrics import Metrics
 from backend.app.models.state import State
-from tests.support.documents import ROOT, anchors, documents, links
+from tests.support.documents import ROOT, anchors, blocks, documents, links
 
 DOC = ROOT / "doc"
 OPERATIONS = {
@@ -98,6 +98,16 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert place.is_relative_to(ROOT), f"{link} leads out of the project"
         if anchor:
             assert anchor in anchors(place), f"{link}: there is no such heading"
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_readers_variables_are_few(document: Path) -> None:
+    """Beside these a command uses only what it sets itself; tests/e2e/test_documents.py runs it."""
+    known = {"ADMIN_KEY", "API_KEY", "HUGGINGFACE_TOKEN", "MODEL_CACHE_DIR", "PWD", "HOME"}
+    for block in (b for b in blocks(document) if b.language == "bash"):
+        used = set(re.findall(r"\$\{?([A-Za-z_]\w*)", block.text))
+        own = set(re.findall(r"\b([A-Za-z_]\w*)=", block.text))
+        assert used - own <= known, block
 
 
 def test_each_language_has_the_same_documents() -> None:

@@ -29,6 +29,7 @@ NOT_HERE = {
     r"(\S+=\S+ )*(\./(build|run)_docker\.sh|docker )": (
         "no Docker here; the scripts are tested against a docker that records its calls"
     ),
+    r"python -m pytest": "this is one",
     r"(?s)nvidia-smi|curl .*gpu_device_ids": "no GPU here; tests/unit/test_placement.py has eight",
     r"curl -N .*/events": "it never ends; tests/unit/test_events.py reads it",
 }
@@ -153,7 +154,9 @@ def guarded(
             "CANARY_MODEL": SPEECH_REPO,
             "PYANNOTE_MODEL": PIPELINE,
             "MODEL_CACHE_DIR": str(cache),
+            "MODELS_FILE": str(directory / "models.toml"),
         }
+        (directory / "models.toml").write_text("[qwen]\nidle_unload_s = 3600\n")
         for unused in UNUSED:
             (cache / f"models--owner--{unused}" / "blobs").mkdir(parents=True)
         running = GatewayProcess(directory, settings)
