@@ -9,9 +9,10 @@ def _stop(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    # a signal that comes before the server listens for it is no crash either
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
+    if sys.argv[1:2] == ["serve"]:
+        # a signal that comes before the server listens for it is no crash either
+        signal.signal(signal.SIGINT, _stop)
+        signal.signal(signal.SIGTERM, _stop)
 
     from backend.app.cli import main
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from backend.app import __version__
-from backend.app.commands import admin_key, bundle, download, models, serve
+from backend.app.commands import admin_key, bundle, doctor, download, models, serve
 from backend.app.config import ConfigError, load_settings
 
 
@@ -19,6 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as exc:
         print(exc, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("admin-key", help="show the generated admin key").set_defaults(
         run=lambda chosen: admin_key.show(load_settings())
     )
+    doctor.add(commands)
     models.add(commands)
     download.add(commands)
     bundle.add(commands)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,8 @@ import pytest
 from backend.app.commands.download import describe
 from backend.app.workers.hub_protocol import Transfer
 from tests.fakes.hub.process import FakeHub, fake_hub
-from tests.support.gateway import ROOT, eventually
+from tests.support.command_line import CommandLine
+from tests.support.gateway import eventually
 from tests.support.hub import CHAT, WEIGHTS
 
 CHAT_REPO, ASR_REPO, GATED = "org/chat", "org/asr", "org/gated"
@@ -33,50 +31,25 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHub]:
         yield running
 
 
-class Line:
-    """The command line with settings of its own."""
-
-    def __init__(self, hub: FakeHub, directory: Path) -> None:
-        self.directory = directory
-        self.env = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "HOME": str(directory),
-            "HF_ENDPOINT": hub.url,
-            "MODEL_CACHE_DIR": str(directory / "models"),
-            "MODEL_SET": "real",
-            "QWEN_MODEL": CHAT_REPO,
-            "CANARY_MODEL": ASR_REPO,
-            "PYANNOTE_MODEL": GATED,
-        }
-
-    def start(self, *args: str, **env: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "backend.app", *args],
-            cwd=self.directory,
-            env=self.env | env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def __call__(self, *args: str, **env: str) -> tuple[int, str, str]:
-        process = self.start(*args, **env)
-        out, err = process.communicate(timeout=60)
-        return process.returncode, out, err
-
-    def states(self) -> dict[str, Any]:
-        _, out, _ = self("models", "--json")
-        return {row["key"]: row["state"] for row in json.loads(out)["models"]}
+def states(line: CommandLine) -> dict[str, Any]:
+    _, out, _ = line("models", "--json")
+    return {row["key"]: row["state"] for row in json.loads(out)["models"]}
 
 
 @pytest.fixture
-def line(hub: FakeHub, tmp_path: Path) -> Line:
+def line(hub: FakeHub, tmp_path: Path) -> CommandLine:
     hub.set(faults=[])
-    return Line(hub, tmp_path)
+    return CommandLine(
+        tmp_path,
+        HF_ENDPOINT=hub.url,
+        MODEL_SET="real",
+        QWEN_MODEL=CHAT_REPO,
+        CANARY_MODEL=ASR_REPO,
+        PYANNOTE_MODEL=GATED,
+    )
 
 
-def test_models_and_what_is_there_of_them(line: Line) -> None:
+def test_models_and_what_is_there_of_them(line: CommandLine) -> None:
     code, out, err = line("models")
     assert (code, err) == (1, "")
     rows = [row.split() for row in out.splitlines()[1:]]
@@ -89,14 +62,14 @@ def test_models_and_what_is_there_of_them(line: Line) -> None:
     assert code == 0, err
     assert f"qwen: {CHAT_REPO} is complete, 2.9 MiB, all of it verified" in out
     assert re.search(r"^qwen: (downloading|verifying) \d+% ", err, re.MULTILINE)
-    assert line.states() == {"qwen": "complete", "canary": "complete", "pyannote": "none"}
+    assert states(line) == {"qwen": "complete", "canary": "complete", "pyannote": "none"}
     assert line("models", "qwen", "canary")[0] == 0
     weights = next((line.directory / "models").rglob(WEIGHTS))
     weights.unlink()
-    assert line.states()["qwen"] == "partial"
+    assert states(line)["qwen"] == "partial"
 
 
-def test_the_demo_models_are_here(line: Line) -> None:
+def test_the_demo_models_are_here(line: CommandLine) -> None:
     names = ("QWEN_MODEL", "CANARY_MODEL", "PYANNOTE_MODEL")
     blank = dict.fromkeys(names, "") | {"MODEL_SET": "demo"}
     code, out, err = line("models", **blank)
@@ -108,7 +81,7 @@ def test_the_demo_models_are_here(line: Line) -> None:
     assert "nothing to download" in out
 
 
-def test_one_that_fails_stops_no_other(line: Line) -> None:
+def test_one_that_fails_stops_no_other(line: CommandLine) -> None:
     code, out, err = line("download", "pyannote", "canary")
     assert code == 1
     assert f"{line.env['HF_ENDPOINT']}/{GATED}" in err, "the licence page"
@@ -116,7 +89,7 @@ def test_one_that_fails_stops_no_other(line: Line) -> None:
     assert "Traceback" not in err
 
 
-def test_a_key_that_there_is_not(line: Line) -> None:
+def test_a_key_that_there_is_not(line: CommandLine) -> None:
     for command in ("download", "models"):
         code, _, err = line(command, "qwenn")
         assert code == 2
@@ -124,7 +97,9 @@ def test_a_key_that_there_is_not(line: Line) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_download_that_is_stopped(line: Line, hub: FakeHub, number: signal.Signals) -> None:
+def test_a_download_that_is_stopped(
+    line: CommandLine, hub: FakeHub, number: signal.Signals
+) -> None:
     hub.set(faults=[{"match": WEIGHTS, "do": "slow", "rate": 200_000}])
     process = line.start("download", "qwen")
     partial = line.directory / "models"

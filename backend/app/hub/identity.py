@@ -61,6 +61,12 @@ class HubIdentity:
         """Ask again next time."""
         self._known.clear()
 
+    async def answers(self) -> bool:
+        """Whether it can be reached at all, whatever it says."""
+        async with self._session(None) as session:
+            status, _ = await self._get(session, "/api/whoami-v2")
+        return status != 0
+
     async def whoami(self, token: str | None) -> Identity:
         if token is None:
             return Identity(None)

@@ -43,9 +43,13 @@ class TokenStore:
         directory: Path,
         environment: str | None,
         on_secret: Callable[[str], None] = lambda secret: None,
+        *,
+        read_only: bool = False,
     ) -> None:
         """`environment` is HUGGINGFACE_TOKEN; `on_secret` is told each token, to keep it out of
-        logs. A directory that cannot be written costs a warning here, not the start."""
+        logs. A directory that cannot be written costs a warning here, not the start.
+        `read_only`: `get` says what a gateway that starts now would have, and nothing is kept.
+        """
         self.path = directory / FILE_NAME
         self._digest_path = directory / DIGEST_NAME
         self._environment = _clean(environment)
@@ -55,7 +59,10 @@ class TokenStore:
         self._in_memory: str | None = None
         """The environment's token, where it could not be kept."""
         try:
-            self._adopt()
+            if not read_only:
+                self._adopt()
+            elif self._environment and self._last_digest() != _digest(self._environment):
+                self._in_memory = self._environment
         except OSError as exc:
             self._in_memory = self._environment
             log.warning("the Hugging Face token cannot be kept in %s: %s", self.path, exc.strerror)

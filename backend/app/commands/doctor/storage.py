@@ -1,0 +1,153 @@
+"""Directories and the right to write them, and room for what is still to come."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from backend.app.commands.configured import files_of
+from backend.app.commands.doctor.patient import Patient, cannot_write, nearest
+from backend.app.commands.doctor.report import Line, fail, ok, warn
+from backend.app.config import is_explicit, runtime_base, user_dir
+from backend.app.engines.child import MAX_SOCKET_PATH, PREFIX, ROOM_IN_DIRECTORY
+from backend.app.hub.snapshot import FilesState
+from backend.app.words import Words, same
+from backend.app.workers.hub_protocol import GIB, size_of
+
+REAL_BYTES = 80 * GIB
+"""What the three real models take, with room to spare: the Hub is not asked for their sizes."""
+LEAST_BYTES = 2 * GIB
+
+
+def directories(patient: Patient) -> list[Line]:
+    settings = patient.settings
+    cache = user_dir("cache") / "models"
+    state = user_dir("state")
+    spool = settings.spool_dir or Path(tempfile.gettempdir())
+    return [
+        _directory(
+            "MODEL_CACHE_DIR", settings.model_cache_dir, _set(patient, "model_cache_dir"), cache
+        ),
+        _directory("LOG_DIR", settings.log_dir, _set(patient, "log_dir"), state),
+        _directory("SPOOL_DIR", spool, True, None),
+        _sockets(),
+    ]
+
+
+def _set(patient: Patient, field: str) -> bool:
+    return is_explicit(patient.settings, field)
+
+
+def _directory(name: str, path: Path, explicit: bool, fallback: Path | None) -> Line:
+    problem = cannot_write(path)
+    if problem is None:
+        return ok("directories", same(f"{name}: {path}"))
+    user = f"uid {os.getuid()}"
+    if not explicit and fallback is not None and cannot_write(fallback) is None:
+        return warn(
+            "directories",
+            Words(
+                f"{name}: {path} cannot be written ({problem}): {fallback} is used",
+                f"{name} : {path} n'est pas accessible en écriture ({problem}) : {fallback} sert"
+                " à sa place",
+            ),
+            Words(
+                f"Set {name} to a directory of {user}.", f"Réglez {name} sur un dossier de {user}."
+            ),
+        )
+    return fail(
+        "directories",
+        Words(
+            f"{name}: {path} cannot be written ({problem})",
+            f"{name} : {path} n'est pas accessible en écriture ({problem})",
+        ),
+        Words(
+            f"`chown {os.getuid()} {path}`, or set {name} to another directory.",
+            f"`chown {os.getuid()} {path}`, ou réglez {name} sur un autre dossier.",
+        ),
+    )
+
+
+def _sockets() -> Line:
+    base = runtime_base()
+    room = MAX_SOCKET_PATH - len(PREFIX) - ROOM_IN_DIRECTORY
+    if len(os.fsencode(base)) <= room and cannot_write(base) is None:
+        return ok(
+            "directories", Words(f"engines' sockets: {base}", f"sockets des moteurs : {base}")
+        )
+    return fail(
+        "directories",
+        Words(
+            f"engines' sockets: {base} is too long ({room} bytes at most) or cannot be written",
+            f"sockets des moteurs : {base} est trop long ({room} octets au plus) ou interdit",
+        ),
+        Words(
+            "Set XDG_RUNTIME_DIR to a short directory.",
+            "Réglez XDG_RUNTIME_DIR sur un chemin court.",
+        ),
+    )
+
+
+def disk(patient: Patient) -> list[Line]:
+    path = nearest(patient.cache_dir)
+    free = shutil.disk_usage(path).free
+    need = _still_to_come(patient)
+    if free >= max(need, LEAST_BYTES):
+        return [
+            ok(
+                "disk",
+                Words(f"{size_of(free)} free in {path}", f"{size_of(free)} libres dans {path}"),
+            )
+        ]
+    level = fail if free < LEAST_BYTES else warn
+    return [
+        level(
+            "disk",
+            Words(
+                f"{size_of(free)} free in {path}, and the models still want {size_of(need)}",
+                f"{size_of(free)} libres dans {path}, il faut encore {size_of(need)} aux modèles",
+            ),
+            Words(
+                "Make room, or set MODEL_CACHE_DIR to a larger disk.",
+                "Faites de la place, ou réglez MODEL_CACHE_DIR sur un disque plus grand.",
+            ),
+        )
+    ]
+
+
+def _still_to_come(patient: Patient) -> int:
+    missing, unknown = 0, False
+    for spec in patient.from_hub:
+        status = files_of(spec, patient.cache_dir).status()
+        if status.state is not FilesState.COMPLETE:
+            unknown |= status.total_bytes is None
+            missing += (status.total_bytes or 0) - status.bytes if status.total_bytes else 0
+    return max(missing, REAL_BYTES if unknown else 0)
+
+
+def models(patient: Patient) -> list[Line]:
+    """What is there of each model."""
+    return [_model(patient, spec.key, spec.source, spec.local) for spec in patient.specs]
+
+
+def _model(patient: Patient, key: str, source: str, local: bool) -> Line:
+    if local:
+        return ok("models", same(f"{key}: {source}"))
+    (spec,) = [spec for spec in patient.specs if spec.key == key]
+    status = files_of(spec, patient.cache_dir).status()
+    if status.state is FilesState.COMPLETE:
+        return ok("models", same(f"{key}: {source}, {size_of(status.bytes)}"))
+    return warn(
+        "models",
+        Words(
+            f"{key}: {source} is not complete ({size_of(status.bytes)} are here)",
+            f"{key} : {source} n'est pas complet ({size_of(status.bytes)} présents)",
+        ),
+        Words(
+            f"Its first use downloads it; `python -m backend.app download {key}` does it now.",
+            "Il sera téléchargé à la première utilisation ;"
+            f" `python -m backend.app download {key}` le fait maintenant.",
+        ),
+    )
