@@ -136,7 +136,8 @@ def _build(settings: Settings, log_setup: LogSetup) -> tuple[Gateway, LocalLaunc
     bus = EventBus(lambda: event_snapshot(gateway))
 
     def sampled(sample: Sample) -> None:
-        bus.publish("machine", machine_json(sample, monitor.stale))
+        machine = machine_json(sample, monitor.stale)
+        bus.publish("machine", machine | {"traffic": registry.traffic()})
 
     monitor = GPUMonitor(look, cache_dir, sampled)
 

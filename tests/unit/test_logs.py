@@ -134,6 +134,15 @@ def test_the_ring_is_bounded_and_can_be_searched(start: Start) -> None:
     assert ring.entries(0) == []
 
 
+def test_the_lines_of_a_new_life_come_after_those_of_the_last() -> None:
+    record = logging.LogRecord("name", logging.INFO, "", 0, "hello", None, None)
+    rings = [logs.LogRing(), logs.LogRing()]
+    for ring in rings:
+        ring.append(record)
+    before, now = (ring.entries(1)[0].id for ring in rings)
+    assert now > before, "a dashboard asks for what came after the last id it saw"
+
+
 def test_the_level_of_the_settings_holds(start: Start) -> None:
     setup = start(log_level="warning")
     log.info("quiet")

@@ -115,6 +115,13 @@ class ModelRegistry:
     def status(self) -> dict[str, Any]:
         return {key: model.snapshot() for key, model in self.models.items()}
 
+    def traffic(self) -> dict[str, dict[str, int]]:
+        """Requests in flight and queued, per model: what changes too often for an event each."""
+        return {
+            key: {"in_flight": model.in_flight, "queued": model.admission.queued}
+            for key, model in self.models.items()
+        }
+
     def in_flight(self) -> int:
         return sum(model.admission.taken for model in self.models.values())
 

@@ -5,7 +5,7 @@ import { send } from "./client";
 import { ApiError } from "./errors";
 import { onKeyChange } from "./key";
 import { dropModel, keys, putMachine, putModel } from "./queries";
-import type { Connection, Machine, Model, Status } from "./types";
+import type { Connection, MachineEvent, Model, Status } from "./types";
 
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MOST_MS = 15_000;
@@ -32,7 +32,7 @@ export function followEvents(
 
   const apply = ({ event, data, id }: SseEvent) => {
     if (id !== null) lastId = id;
-    if (event === "machine") putMachine(client, JSON.parse(data) as Machine);
+    if (event === "machine") putMachine(client, JSON.parse(data) as MachineEvent);
     else if (event === "snapshot") {
       const { models, draining } = JSON.parse(data) as Pick<Status, "models" | "draining">;
       client.setQueryData<Status>(keys.status, (old) => (old ? { ...old, models, draining } : old));

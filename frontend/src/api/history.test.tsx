@@ -13,7 +13,13 @@ const trace = (at: number, load: number | null) => ({
   gpus: [{ index: 0, load, memory_used: 1, temperature: null }],
 });
 const machine = (at: number) =>
-  ({ at, stale: false, gpus: [{ index: 0, load: 9 }], system: { cpu_percent: at } }) as Machine;
+  ({
+    at,
+    gpus_at: at,
+    stale: false,
+    gpus: [{ index: 0, load: 9 }],
+    system: { cpu_percent: at },
+  }) as Machine;
 
 afterEach(() => vi.restoreAllMocks());
 

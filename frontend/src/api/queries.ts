@@ -2,10 +2,22 @@
 import { keepPreviousData, QueryClient, useQuery, useQueryClient } from "@tanstack/react-query";
 import { api, data } from "./client";
 import { ApiError } from "./errors";
-import type { Connection, Gpu, Machine, Model, Requests, ServedModel, Status } from "./types";
+import type {
+  Connection,
+  Gpu,
+  Machine,
+  MachineEvent,
+  Model,
+  Requests,
+  ServedModel,
+  Status,
+} from "./types";
 
-/** States, GPUs and load come by the stream; only what is in flight has to be asked for. */
+/** The stream brings every change; without it the status is asked for. */
 const STATUS_MS = 2_000;
+/** In case a change was missed. */
+const STATUS_LIVE_MS = 60_000;
+const SERVED_MS = 15_000;
 const HISTORY_MS = 300_000;
 
 export const keys = {
@@ -60,8 +72,16 @@ function ofMachine({ at, gpus, system }: Machine): Sample {
 }
 
 /** Put a sample that the gateway has told us about where everybody looks. */
-export function putMachine(client: QueryClient, machine: Machine): void {
-  client.setQueryData<Status>(keys.status, (old) => (old ? { ...old, ...machine } : old));
+export function putMachine(client: QueryClient, event: MachineEvent): void {
+  const { traffic, ...machine } = event;
+  client.setQueryData<Status>(keys.status, (old) => {
+    if (!old) return old;
+    const models = Object.entries(old.models).map(([key, model]) => [
+      key,
+      { ...model, ...traffic?.[key] },
+    ]);
+    return { ...old, ...machine, models: Object.fromEntries(models) };
+  });
   remember(client, [ofMachine(machine)]);
 }
 
@@ -74,9 +94,12 @@ export function useStatus() {
       remember(client, [ofMachine(status)]);
       return status;
     },
-    // A key that was refused stays refused until it is changed, which resets the queries.
-    refetchInterval: (query) =>
-      query.state.error instanceof ApiError && query.state.error.denied ? false : STATUS_MS,
+    refetchInterval: ({ state: { error } }) => {
+      // A key that was refused stays refused until it is changed, which resets the queries.
+      if (error instanceof ApiError && error.denied) return false;
+      const connection = client.getQueryData<Connection>(keys.connection);
+      return connection?.phase === "live" ? STATUS_LIVE_MS : STATUS_MS;
+    },
   });
 }
 
@@ -119,7 +142,8 @@ export function useServed() {
       const answer = await data(api.GET("/v1/models", { signal }));
       return (answer as unknown as { data: ServedModel[] }).data;
     },
-    refetchInterval: 10_000,
+    // An operator hears of changes by the stream; who has an inference key only has to ask.
+    refetchInterval: SERVED_MS,
   });
 }
 

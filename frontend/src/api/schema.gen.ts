@@ -1177,6 +1177,11 @@ export interface components {
              */
             at: number;
             /**
+             * Gpus At
+             * @description When the GPUs were read: earlier while the driver hangs.
+             */
+            gpus_at: number;
+            /**
              * Stale
              * @description The sample is old: the driver is most likely hanging.
              */

@@ -19,8 +19,12 @@ export type Requests = Schemas["Requests"];
 export type Cache = Schemas["Cache"];
 export type CachedRepository = Schemas["CachedRepository"];
 export type TokenStatus = Schemas["TokenStatus"];
-/** A sample of GPUs and system, as `machine` events bring it. */
-export type Machine = Pick<Status, "at" | "stale" | "gpus" | "system">;
+/** A sample of GPUs and system. */
+export type Machine = Pick<Status, "at" | "stale" | "gpus_at" | "gpus" | "system">;
+/** What `machine` events bring: a sample, and what each model has to do. */
+export type MachineEvent = Machine & {
+  traffic?: Record<string, Pick<Model, "in_flight" | "queued">>;
+};
 
 /** An entry of GET /v1/models. */
 export interface ServedModel {

@@ -1,6 +1,6 @@
 import { useEffect, useState } from "react";
 import { useText } from "../i18n";
-import { duration } from "../lib/format";
+import { wholeSeconds } from "../lib/format";
 
 /** Time since `since` (Unix seconds), every second. */
 export function Elapsed({ since }: { since: number }) {
@@ -10,5 +10,5 @@ export function Elapsed({ since }: { since: number }) {
     const timer = window.setInterval(() => setNow(Date.now() / 1000), 1_000);
     return () => window.clearInterval(timer);
   }, []);
-  return <>{duration(Math.max(0, Math.floor(now - since)), language).replace(/^0 ms$/, "0 s")}</>;
+  return <>{wholeSeconds(now - since, language)}</>;
 }

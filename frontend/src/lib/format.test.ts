@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { bytes, clock, duration, percent } from "./format";
+import { bytes, clock, duration, percent, timeOfDay, wholeSeconds } from "./format";
 
 it.each([
   [0, "0 B"],
@@ -27,3 +27,14 @@ it.each([
 ])("clock %d", (value, tenths, text) => expect(clock(value, tenths)).toBe(text));
 
 it("percent", () => expect(percent(12.34, "en", 1)).toBe("12.3%"));
+
+it.each([
+  [-2, "0 s"],
+  [3.9, "3 s"],
+  [75.4, "1 min 15 s"],
+])("a time that runs, %d", (value, text) => expect(wholeSeconds(value, "en")).toBe(text));
+
+it("tells the time in 24 hours", () => {
+  const evening = new Date(2026, 10, 25, 23, 4, 5).getTime() / 1000;
+  expect(timeOfDay(evening, "en")).toBe("23:04:05");
+});

@@ -42,6 +42,12 @@ export function duration(seconds: number, language: string): string {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
+/** A time that is still running: 3.24 → 3 s, 75 → 1 min 15 s. */
+export function wholeSeconds(seconds: number, language: string): string {
+  const whole = Math.max(0, Math.floor(seconds));
+  return whole < 10 ? `${whole} s` : duration(whole, language);
+}
+
 /** 75.34 → 1:15, 3661 → 1:01:01; with tenths 1:15.3. */
 export function clock(seconds: number, tenths = false): string {
   const total = tenths ? Math.floor(seconds * 10) / 10 : Math.floor(seconds);
@@ -52,13 +58,13 @@ export function clock(seconds: number, tenths = false): string {
   return hours > 0 ? `${hours}:${String(minutes).padStart(2, "0")}:${tail}` : `${minutes}:${tail}`;
 }
 
-/** Unix seconds → time of day. */
+/** Unix seconds → time of day, in 24 hours: this is read beside logs. */
 export function timeOfDay(at: number, language: string): string {
-  return new Intl.DateTimeFormat(language, { timeStyle: "medium" }).format(at * 1000);
+  const style = { timeStyle: "medium", hourCycle: "h23" } as const;
+  return new Intl.DateTimeFormat(language, style).format(at * 1000);
 }
 
 export function dateTime(at: number, language: string): string {
-  return new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" }).format(
-    at * 1000,
-  );
+  const style = { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" } as const;
+  return new Intl.DateTimeFormat(language, style).format(at * 1000);
 }

@@ -133,6 +133,7 @@ class Status(BaseModel):
     model_set_reason: str
     draining: bool
     at: float = Field(description="Unix time of the sample of GPUs and system.")
+    gpus_at: float = Field(description="When the GPUs were read: earlier while the driver hangs.")
     stale: bool = Field(description="The sample is old: the driver is most likely hanging.")
     gpus: list[Gpu]
     system: System

@@ -16,11 +16,12 @@ router = APIRouter()
 
 
 def machine_json(sample: Sample, stale: bool) -> dict[str, Any]:
-    """A sample as the API shows it; also the payload of `machine` events."""
+    """A sample as the API shows it; also what `machine` events bring, beside the traffic."""
     reading = sample.reading
     return {
         "at": sample.at,
         "stale": stale,
+        "gpus_at": sample.read_at,
         "gpus": [asdict(gpu) for gpu in reading.gpus],
         "system": asdict(sample.system)
         | {

@@ -80,7 +80,7 @@ function EngineLog({ name, children }: { name: string; children: React.ReactNode
 }
 
 function asLines(entry: LogEntry): string[] {
-  const at = new Date(entry.at * 1000).toISOString().slice(11, 23);
+  const at = new Date(entry.at * 1000).toISOString().slice(11);
   const id = entry.request_id ? ` [${entry.request_id}]` : "";
   const line = `${at} ${entry.level.toUpperCase().padEnd(7)} ${entry.logger}${id} ${entry.message}`;
   return entry.exception

@@ -4,10 +4,15 @@ import { Elapsed } from "../../components/Elapsed";
 import { Icon } from "../../components/Icon";
 import { ProgressBar } from "../../components/ProgressBar";
 import { useText } from "../../i18n";
-import { bytes, duration, number, percent } from "../../lib/format";
-import { useRate } from "./rate";
+import { bytes, duration, number, percent, wholeSeconds } from "../../lib/format";
 
-const LOADING: Phase[] = ["queued", "starting", "weights", "compiling", "warm-up"];
+/** Only vLLM compiles. */
+const LOADING: Record<Model["kind"], Phase[]> = {
+  chat: ["queued", "starting", "weights", "compiling", "warm-up"],
+  embedding: ["queued", "starting", "weights", "compiling", "warm-up"],
+  asr: ["queued", "starting", "weights", "warm-up"],
+  diarization: ["queued", "starting", "weights", "warm-up"],
+};
 const FETCHING: Phase[] = ["queued", "downloading"];
 
 /** Phase, elapsed and usual time; a percentage only where something is counted. */
@@ -19,12 +24,7 @@ export function ProgressPanel({ model }: { model: Model }) {
   const since =
     model.state === "loading" ? (replica?.loading_since ?? beganAt(model)) : beganAt(model);
   const fetching = phase === "downloading";
-  const rate = useRate(fetching ? (progress?.done ?? null) : null);
   const counted = progress?.percent ?? null;
-  const left =
-    rate && progress?.total != null && progress.done != null
-      ? (progress.total - progress.done) / rate
-      : null;
 
   const amounts: string[] = [];
   if (progress?.done != null && progress.total != null)
@@ -34,13 +34,13 @@ export function ProgressPanel({ model }: { model: Model }) {
         : `${number(progress.done, language)} / ${number(progress.total, language)}`,
     );
   if (counted !== null) amounts.push(percent(counted, language, 1));
-  if (rate) amounts.push(t("models.rate", { rate: bytes(rate, language) }));
-  if (left !== null)
-    amounts.push(t("models.left", { time: duration(Math.max(1, left), language) }));
+  if (progress?.rate) amounts.push(t("models.rate", { rate: bytes(progress.rate, language) }));
+  if (progress?.eta != null)
+    amounts.push(t("models.left", { time: wholeSeconds(Math.max(1, progress.eta), language) }));
 
   return (
     <div className="progress-panel" data-testid="progress">
-      <Phases phases={fetching ? FETCHING : LOADING} current={phase} />
+      <Phases phases={fetching ? FETCHING : LOADING[model.kind]} current={phase} />
       <ProgressBar percent={counted} label={t(`models.phase.${phase}`)} />
       <Group justify="space-between" gap="xs">
         <Text size="sm">

@@ -1,5 +1,5 @@
 import { Card } from "@mantine/core";
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { useHistory } from "../../api/queries";
 import type { Status } from "../../api/types";
 import { EmptyState } from "../../components/EmptyState";
@@ -8,10 +8,10 @@ import { GpuCard } from "./GpuCard";
 
 const STALE_MS = 5_000;
 
-export function GpuGrid({ status, at }: { status: Status; at: number }) {
+export function GpuGrid({ status }: { status: Status }) {
   const { t } = useText();
   const history = useHistory();
-  const age = useAge(at);
+  const age = useAge(status);
   if (status.gpus.length === 0)
     return (
       <Card>
@@ -39,12 +39,14 @@ export function GpuGrid({ status, at }: { status: Status; at: number }) {
   );
 }
 
-/** Milliseconds since `at`, looked at every second. */
-function useAge(at: number): number {
+/** Milliseconds since the GPUs were read. The two clocks may differ: each is asked for its own part. */
+function useAge({ at, gpus_at }: Status): number {
   const [now, setNow] = useState(Date.now);
+  const arrival = useRef({ at, seen: Date.now() });
+  if (arrival.current.at !== at) arrival.current = { at, seen: Date.now() };
   useEffect(() => {
     const timer = window.setInterval(() => setNow(Date.now()), 1_000);
     return () => window.clearInterval(timer);
   }, []);
-  return at === 0 ? 0 : Math.max(0, now - at);
+  return (at - gpus_at) * 1000 + Math.max(0, now - arrival.current.seen);
 }

@@ -10,7 +10,7 @@ import { Tiles } from "./Tiles";
 
 export default function OverviewPage() {
   const { t } = useText();
-  const { data, error, refetch, dataUpdatedAt } = useStatus();
+  const { data, error, refetch } = useStatus();
   const hint = data
     ? `${t("overview.set", { set: data.model_set })} (${data.model_set_reason}) · ${t("overview.version", { version: data.version })}`
     : t("overview.hint");
@@ -30,7 +30,7 @@ export default function OverviewPage() {
                 </Text>
               )}
             </Group>
-            <GpuGrid status={data} at={dataUpdatedAt} />
+            <GpuGrid status={data} />
           </section>
           <section aria-labelledby="strip">
             <Title order={2} size="h4" id="strip" mb="sm">
