@@ -14,7 +14,7 @@ import { Icon, type IconName } from "../components/Icon";
 import { useOpenKeyDialog } from "../components/key-dialog";
 import { setLanguage, useText } from "../i18n";
 
-export function Header() {
+export function Header({ onSearch }: { onSearch: () => void }) {
   const { t } = useText();
   return (
     <Group h="100%" px={{ base: "sm", md: "lg" }} justify="space-between" wrap="nowrap" gap="xs">
@@ -29,6 +29,7 @@ export function Header() {
         <InFlight />
       </Group>
       <Group gap={6} wrap="nowrap">
+        <SearchButton onClick={onSearch} />
         <KeyButton />
         <LanguageButton />
         <ThemeButton />
@@ -70,6 +71,28 @@ function InFlight() {
   );
 }
 
+function SearchButton({ onClick }: { onClick: () => void }) {
+  const { t } = useText();
+  return (
+    <Tooltip label={t("shell.shortcuts.palette")}>
+      <Button
+        size="sm"
+        px={10}
+        variant="subtle"
+        color="gray"
+        c="var(--mantine-color-text)"
+        onClick={onClick}
+        aria-label={t("shell.shortcuts.palette")}
+      >
+        <Icon name="search" />
+        <kbd className="search-keys wide-only" style={{ marginLeft: 8 }}>
+          Ctrl K
+        </kbd>
+      </Button>
+    </Tooltip>
+  );
+}
+
 function KeyButton() {
   const { t } = useText();
   const { key } = useKey();
@@ -79,8 +102,9 @@ function KeyButton() {
   const wanted = phase === "denied";
   return (
     <Tooltip label={label}>
-      <ActionIcon
-        size={38}
+      <Button
+        size="sm"
+        px={10}
         variant={wanted ? "filled" : "subtle"}
         color={wanted ? "petrol" : "gray"}
         c={wanted ? undefined : "var(--mantine-color-text)"}
@@ -88,7 +112,10 @@ function KeyButton() {
         aria-label={label}
       >
         <Icon name="key" />
-      </ActionIcon>
+        <span className="wide-only" style={{ marginLeft: 8 }}>
+          {t("shell.key.title")}
+        </span>
+      </Button>
     </Tooltip>
   );
 }

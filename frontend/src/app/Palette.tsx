@@ -4,13 +4,18 @@ import { Icon } from "../components/Icon";
 import { useText } from "../i18n";
 import { usePaletteActions } from "./palette-actions";
 
-/** Ctrl-K: every page, and loading or unloading every model. */
-export default function Palette({ onClose }: { onClose: () => void }) {
+interface Props {
+  onClose: () => void;
+  onHelp: () => void;
+}
+
+/** Ctrl-K: every page, loading or unloading every model, and what the header holds. */
+export default function Palette({ onClose, onHelp }: Props) {
   const { t } = useText();
   const [search, setSearch] = useState("");
   const [at, setAt] = useState(0);
   const words = search.toLowerCase().split(/\s+/).filter(Boolean);
-  const found = usePaletteActions().filter(({ label }) =>
+  const found = usePaletteActions(onHelp).filter(({ label }) =>
     words.every((word) => label.toLowerCase().includes(word)),
   );
   const chosen = Math.min(at, found.length - 1);

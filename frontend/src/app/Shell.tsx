@@ -15,7 +15,8 @@ const Help = lazy(() => import("./Help"));
 export function Shell() {
   const { t } = useText();
   const main = useRef<HTMLElement>(null);
-  const { help, palette, closeHelp, closePalette } = useShortcuts();
+  const { help, palette, setHelp, setPalette } = useShortcuts();
+  useNoStrayDrops();
   useTitle();
   return (
     <AppShell
@@ -36,7 +37,7 @@ export function Shell() {
         {t("shell.skip")}
       </a>
       <AppShell.Header>
-        <Header />
+        <Header onSearch={() => setPalette(true)} />
       </AppShell.Header>
       <AppShell.Navbar p="sm" component="div" visibleFrom="md">
         <SideNav />
@@ -49,11 +50,23 @@ export function Shell() {
         <TabBar />
       </AppShell.Footer>
       <Suspense>
-        {palette && <Palette onClose={closePalette} />}
-        {help && <Help onClose={closeHelp} />}
+        {palette && <Palette onClose={() => setPalette(false)} onHelp={() => setHelp(true)} />}
+        {help && <Help onClose={() => setHelp(false)} />}
       </Suspense>
     </AppShell>
   );
+}
+
+/** A file that misses its target must not replace the page. */
+function useNoStrayDrops(): void {
+  useEffect(() => {
+    const refuse = (event: DragEvent) => event.preventDefault();
+    const events = ["dragover", "drop"] as const;
+    for (const name of events) window.addEventListener(name, refuse);
+    return () => {
+      for (const name of events) window.removeEventListener(name, refuse);
+    };
+  }, []);
 }
 
 /** The page's name and, when the stream is lost, a warning in the tab's title. */

@@ -1,10 +1,10 @@
 /** What surrounds all pages: the event stream, the key dialog, and what screen readers are told. */
-import { notifications } from "@mantine/notifications";
 import { useQueryClient } from "@tanstack/react-query";
 import { lazy, type ReactNode, Suspense, useCallback, useEffect, useState } from "react";
 import { followEvents } from "../api/events";
 import type { State } from "../api/types";
 import { OpenKeyDialog } from "../components/key-dialog";
+import { useNotify } from "../components/notify";
 import { useText } from "../i18n";
 
 const KeyDialog = lazy(() => import("./KeyDialog"));
@@ -23,6 +23,7 @@ export function ShellState({
 }) {
   const client = useQueryClient();
   const { t } = useText();
+  const notify = useNotify();
   const [dialog, setDialog] = useState(false);
   const [change, setChange] = useState<Change | null>(null);
   const open = useCallback(() => setDialog(true), []);
@@ -37,7 +38,7 @@ export function ShellState({
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: said once, in the language of then.
   useEffect(() => {
-    if (keyFromLink) notifications.show({ message: t("shell.key.fromLink"), color: "petrol" });
+    if (keyFromLink) notify({ message: t("shell.key.fromLink") });
   }, [keyFromLink]);
 
   return (

@@ -1,10 +1,12 @@
+import { useMantineColorScheme } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { command } from "../api/actions";
 import { keys, putModel, useStatus } from "../api/queries";
 import type { Model } from "../api/types";
 import type { IconName } from "../components/Icon";
-import { useText } from "../i18n";
+import { useOpenKeyDialog } from "../components/key-dialog";
+import { setLanguage, useText } from "../i18n";
 import { PAGES } from "./pages";
 
 export interface PaletteAction {
@@ -22,8 +24,10 @@ const POSSIBLE: Partial<Record<Model["state"], "load" | "unload">> = {
 };
 
 /** Everything that can be done from anywhere. */
-export function usePaletteActions(): PaletteAction[] {
-  const { t } = useText();
+export function usePaletteActions(onHelp: () => void): PaletteAction[] {
+  const { t, language } = useText();
+  const { colorScheme, setColorScheme } = useMantineColorScheme();
+  const openKeyDialog = useOpenKeyDialog();
   const navigate = useNavigate();
   const client = useQueryClient();
   const models = Object.values(useStatus().data?.models ?? {});
@@ -46,5 +50,23 @@ export function usePaletteActions(): PaletteAction[] {
     const label = t(`shell.palette.${wanted}`, { model: key });
     return [{ id: `${wanted} ${key}`, icon: wanted === "load" ? "play" : "power", label, run }];
   });
-  return [...pages, ...commands];
+  const other = language === "fr" ? "en" : "fr";
+  const dark = colorScheme === "dark";
+  const rest: PaletteAction[] = [
+    { id: "key", icon: "key", label: t("shell.key.title"), run: openKeyDialog },
+    {
+      id: "language",
+      icon: "language",
+      label: `${t("shell.language")}: ${other === "fr" ? "Français" : "English"}`,
+      run: () => void setLanguage(other),
+    },
+    {
+      id: "theme",
+      icon: dark ? "sun" : "moon",
+      label: t("shell.theme.switch", { name: t(dark ? "shell.theme.light" : "shell.theme.dark") }),
+      run: () => setColorScheme(dark ? "light" : "dark"),
+    },
+    { id: "help", icon: "keyboard", label: t("shell.shortcuts.title"), run: onHelp },
+  ];
+  return [...pages, ...commands, ...rest];
 }

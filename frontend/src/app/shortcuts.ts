@@ -1,12 +1,9 @@
 import { useNavigate } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
+import { typing } from "../lib/keys";
 import { PAGES } from "./pages";
 
 const SEQUENCE_MS = 1_200;
-
-const typing = (target: EventTarget | null) =>
-  target instanceof HTMLElement &&
-  (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
 
 /** `?`, Ctrl-K and `g` followed by a page's letter; never while somebody types. */
 export function useShortcuts() {
@@ -34,10 +31,5 @@ export function useShortcuts() {
     return () => window.removeEventListener("keydown", onKey);
   }, [navigate]);
 
-  return {
-    help,
-    palette,
-    closeHelp: () => setHelp(false),
-    closePalette: () => setPalette(false),
-  };
+  return { help, palette, setHelp, setPalette };
 }

@@ -1,4 +1,4 @@
-import { Stack, Text, Title } from "@mantine/core";
+import { Text, Title } from "@mantine/core";
 import type { ReactNode } from "react";
 import { Icon, type IconName } from "./Icon";
 
@@ -9,22 +9,25 @@ interface Props {
   body: ReactNode;
   /** What to do about it. */
   children?: ReactNode;
+  /** In a line, where emptiness is nothing that deserves the room. */
   compact?: boolean;
 }
 
 export function EmptyState({ icon, title, body, children, compact }: Props) {
   return (
-    <Stack align="center" gap="xs" py={compact ? "md" : 48} px="md" ta="center">
+    <div className={compact ? "empty empty-line" : "empty"}>
       <span className="empty-icon">
-        <Icon name={icon} size={compact ? 22 : 28} />
+        <Icon name={icon} size={compact ? 20 : 28} />
       </span>
-      <Title order={2} size={compact ? "h5" : "h4"}>
-        {title}
-      </Title>
-      <Text c="dimmed" maw={560} component="div" size={compact ? "sm" : "md"}>
-        {body}
-      </Text>
-      {children}
-    </Stack>
+      <div className="empty-text">
+        <Title order={compact ? 3 : 2} size={compact ? "h6" : "h4"}>
+          {title}
+        </Title>
+        <Text c="dimmed" component="div" size={compact ? "sm" : "md"}>
+          {body}
+        </Text>
+        {children}
+      </div>
+    </div>
   );
 }

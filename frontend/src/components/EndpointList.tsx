@@ -14,7 +14,7 @@ export function EndpointList({ endpoints }: { endpoints: Endpoint[] }) {
           <li key={path}>
             <span className="tag">{method}</span>
             <div style={{ flex: 1, minWidth: 0 }}>
-              <Group gap={4} wrap="nowrap">
+              <Group gap={4} wrap="nowrap" justify="space-between">
                 <code className="mono break">{url}</code>
                 <CopyButton value={url} what={path} />
               </Group>

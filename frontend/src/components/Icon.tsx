@@ -41,6 +41,8 @@ const PATHS = {
   external: "M10 5H5v14h14v-5M14 4h6v6M20 4l-9 9",
   tool: "M14.5 6.5a4 4 0 0 0-5 5L4 17l3 3 5.5-5.5a4 4 0 0 0 5-5L15 12l-3-3z",
   sliders: "M4 7h10M18 7h2M4 17h2M10 17h10M16 5v4M8 15v4",
+  ear: "M4 15v-3a8 8 0 0 1 16 0v3M4 14h3v6H5a1 1 0 0 1-1-1zM20 14h-3v6h2a1 1 0 0 0 1-1z",
+  keyboard: "M3 7h18v10H3zM7 10.5v.01M11 10.5v.01M15 10.5v.01M8 14h8",
   user: "M12 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM4.5 20c.8-4 3.9-6 7.5-6s6.7 2 7.5 6",
   wave: "M3 12c2-6 4-6 6 0s4 6 6 0 4-6 6 0",
 } as const;
@@ -65,6 +67,7 @@ export function Icon({ name, size = 18, className }: Props) {
       strokeWidth={1.8}
       strokeLinecap="round"
       strokeLinejoin="round"
+      style={{ flex: "none" }}
       aria-hidden="true"
     >
       <path d={PATHS[name]} />

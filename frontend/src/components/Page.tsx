@@ -5,13 +5,12 @@ interface Props {
   title: string;
   hint?: string;
   actions?: ReactNode;
-  narrow?: boolean;
   children: ReactNode;
 }
 
-export function Page({ title, hint, actions, narrow, children }: Props) {
+export function Page({ title, hint, actions, children }: Props) {
   return (
-    <div className={narrow ? "page page-narrow" : "page"}>
+    <div className="page">
       <Group justify="space-between" align="flex-end" mb="lg" gap="sm">
         <div>
           <Title order={1} size="h2">

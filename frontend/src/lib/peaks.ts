@@ -40,6 +40,14 @@ export function fromSamples(samples: Float32Array, sampleRate: number, columns: 
   return { low, high, duration: samples.length / sampleRate };
 }
 
+const QUIETEST = 0.05;
+
+/** The loudest value of all: what the outline is drawn in proportion to. Silence stays flat. */
+export function loudest(peaks: Peaks): number {
+  const most = peaks.high.reduce((found, value) => Math.max(found, value), QUIETEST);
+  return peaks.low.reduce((found, value) => Math.max(found, -value), most);
+}
+
 /** Of the columns between two times: how low and how high it goes. */
 export function extremes(peaks: Peaks, from: number, to: number): [number, number] {
   const perSecond = peaks.low.length / peaks.duration;

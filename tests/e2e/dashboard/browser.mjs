@@ -20,8 +20,8 @@ const QUIET = [
   "--autoplay-policy=no-user-gesture-required",
 ];
 
-export function launch() {
-  return chromium.launch({ executablePath: CHROMIUM, args: QUIET });
+export function launch(...more) {
+  return chromium.launch({ executablePath: CHROMIUM, args: [...QUIET, ...more] });
 }
 
 /**

@@ -46,7 +46,7 @@ test("a question about an image is answered", async (t) => {
   const buffer = Buffer.from(PIXEL, "base64");
   await (await chooser).setFiles({ name: "dot.png", mimeType: "image/png", buffer });
   await page.getByLabel("Message").fill("What colour is the image?");
-  await page.getByLabel("Most tokens").fill("24");
+  await page.getByLabel("Max. tokens").fill("24");
   await page.getByRole("button", { name: "Send", exact: true }).click();
   await page.getByTestId("stats").waitFor({ timeout: START_MS });
   assert.equal(await page.locator(".message-assistant [role=alert]").count(), 0);

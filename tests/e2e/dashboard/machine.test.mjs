@@ -33,6 +33,7 @@ for (const scheme of ["light", "dark"])
   test(`GPU cards, ${scheme}`, async () => {
     const { page } = await visit(browser, running.url, { path: "/reference", scheme, width: 1600, height: 1200 });
     let frozen = false;
+    let hanging = false;
     await page.route("**/api/admin/events", (route) => route.abort());
     await page.route("**/api/admin/status", async (route) => {
       if (frozen) return;
@@ -40,7 +41,10 @@ for (const scheme of ["light", "dark"])
       const { qwen } = status.models;
       const replica = { name: "qwen-0", state: "ready", gpu_ids: [0, 1, 2, 3], in_flight: 2, restarts: 0, since: 0, loading_since: null, progress: null, failure: null, argv: [] };
       status.models.qwen = { ...qwen, state: "ready", in_flight: 2, replicas: [replica] };
-      await route.fulfill({ json: { ...status, gpus: Array.from({ length: 8 }, (_, index) => gpu(index)) } });
+      const gpus = Array.from({ length: 8 }, (_, index) => gpu(index));
+      // A driver that hangs: the gateway answers, but what it says of the GPUs is 20 s old.
+      const old = hanging ? { stale: true, gpus_at: status.at - 20 } : {};
+      await route.fulfill({ json: { ...status, gpus, ...old } });
     });
     await page.goto(running.url);
     const card = page.locator('[data-gpu="3"]');
@@ -52,6 +56,10 @@ for (const scheme of ["light", "dark"])
     assert.equal(await card.getByRole("meter").getAttribute("aria-valuenow"), "83");
     assert.deepEqual(await violations(page), []);
     await shot(page, `gpus-${scheme}`);
+    hanging = true;
+    await page.getByText(/stale: last reading 2\d s ago/).first().waitFor();
+    hanging = false;
+    await page.getByText(/stale: last reading/).first().waitFor({ state: "detached" });
     frozen = true;
     await page.getByText(/stale: last reading/).first().waitFor();
     assert.deepEqual(await violations(page), []);

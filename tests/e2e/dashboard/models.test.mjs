@@ -31,6 +31,8 @@ test("load, phases, ready, unload, receipt", async (t) => {
   const steps = await card(page).getByRole("listitem").allInnerTexts();
   assert.deepEqual(steps, ["Queued", "Starting", "Weights", "Compiling", "Warm-up", "Ready"]);
   assert.match(await page.getByTestId("progress").innerText(), /first load here/);
+  // The browser says that its user wants no motion.
+  assert.equal(await page.evaluate(() => document.getAnimations().length), 0);
   await shot(page, "models-loading");
   await state(page, "ready");
   assert.match(await page.getByTestId("announcement").innerText(), /qwen: Ready/);
@@ -100,8 +102,7 @@ test("the placement dialog refuses what cannot be shared", async (t) => {
     return route.continue();
   });
   await page.reload();
-  await button(page, "Choose GPUs and replicas…").click();
-  await page.getByRole("menuitem").click();
+  await button(page, "Load on chosen GPUs…").click();
   const dialog = page.getByRole("dialog");
   await dialog.getByText("These GPUs").click();
   for (const index of [0, 1, 2]) await dialog.getByLabel(`GPU ${index}`).check();

@@ -80,6 +80,59 @@ test("the keyboard goes everywhere", async () => {
   await close();
 });
 
+test("the palette loads a model, and holds what the header holds", async () => {
+  const { page, close } = await visit(browser, running.url);
+  const run = async (words) => {
+    await page.getByRole("button", { name: "Go anywhere, do anything" }).click();
+    await page.getByRole("dialog").getByRole("combobox").fill(words);
+    await page.keyboard.press("Enter");
+  };
+  await run("load qwen");
+  await page.getByRole("heading", { level: 1, name: "Models" }).waitFor();
+  await page.locator("[data-model=qwen] [data-state=ready]").first().waitFor();
+  await run("keyboard");
+  await page.getByRole("dialog", { name: "Keyboard" }).waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  await run("dark");
+  await page.locator('html[data-mantine-color-scheme="dark"]').waitFor();
+  await run("français");
+  await page.getByRole("heading", { level: 1, name: "Modèles" }).waitFor();
+  await close();
+});
+
+test("the interactive reference needs no other host and no inline script", async () => {
+  const { page, close } = await visit(browser, running.url, { path: "/docs" });
+  await page.getByText("/v1/chat/completions").first().waitFor();
+  await close();
+});
+
+test("a log follows until its reader scrolls up, and wraps on demand", async () => {
+  const { page, close } = await visit(browser, running.url, { path: "/activity", height: 600 });
+  await page.getByRole("tab", { name: "Logs" }).click();
+  const log = page.getByRole("log");
+  const follow = page.getByRole("switch", { name: "Follow" });
+  await log.getByText("listening on").waitFor();
+  await log.evaluate(async (box) => {
+    box.style.height = "60px";
+    box.scrollTop = box.scrollHeight;
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    box.scrollTop = 0;
+  });
+  await eventually(async () => !(await follow.isChecked()), "reading to stop the following");
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole("button", { name: /Jump to the newest line/ }).click();
+  const end = (box) => box.scrollHeight - box.scrollTop - box.clientHeight;
+  await eventually(async () => (await log.evaluate(end)) < 24, "the end to be in sight");
+  assert.ok(await follow.isChecked());
+  const wide = (box) => box.scrollWidth > box.clientWidth;
+  await page.setViewportSize({ width: 700, height: 600 });
+  assert.equal(await log.evaluate(wide), false);
+  await page.getByRole("switch", { name: "Wrap lines" }).click();
+  await eventually(() => log.evaluate(wide), "lines to be as long as they are");
+  await close();
+});
+
 test("snippets follow the task, logs follow the gateway", async () => {
   const { page, close } = await visit(browser, running.url, { path: "/reference" });
   await page.getByText("Streaming", { exact: true }).click();

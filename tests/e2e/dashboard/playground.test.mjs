@@ -66,6 +66,34 @@ test("images are shown, sent, and named in the code", async () => {
   await close();
 });
 
+test("images are pasted and dropped, and what is no image is told", async () => {
+  const { page, close } = await open();
+  const hand = (kind, name, type) =>
+    page.getByLabel("Message").evaluate(
+      (field, [kind, name, type, pixel]) => {
+        const bytes = Uint8Array.from(atob(pixel), (letter) => letter.charCodeAt(0));
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([bytes], name, { type }));
+        const event =
+          kind === "paste"
+            ? new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true })
+            : new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true });
+        field.dispatchEvent(event);
+      },
+      [kind, name, type, PIXEL],
+    );
+  await hand("paste", "a.png", "image/png");
+  await page.getByAltText("Image 1").waitFor();
+  await hand("drop", "b.png", "image/png");
+  await page.getByAltText("Image 2").waitFor();
+  await hand("drop", "notes.txt", "text/plain");
+  await page.getByText("notes.txt is not an image.").waitFor();
+  await page.getByRole("button", { name: "Remove image 1" }).click();
+  await page.getByAltText("Image 2").waitFor({ state: "detached" });
+  assert.deepEqual(await violations(page), []);
+  await close();
+});
+
 test("the conversation is still there after a look at another page", async () => {
   const { page, close } = await open();
   await send(page, "one");
@@ -84,7 +112,7 @@ test("tools that are no JSON are told before anything is sent", async () => {
   await page.getByRole("button", { name: "Tools" }).click();
   await page.getByLabel("Tools", { exact: true }).fill("{");
   await page.getByText("This is not a JSON array").waitFor();
-  await page.getByRole("button", { name: "Put an example" }).click();
+  await page.getByRole("button", { name: "Insert an example" }).click();
   await page.getByLabel("Message").fill("weather?");
   await page.getByRole("region", { name: "curl" }).getByText("get_weather").waitFor();
   await close();
@@ -92,7 +120,7 @@ test("tools that are no JSON are told before anything is sent", async () => {
 
 test("a request in flight is seen and stopped by the operator", async () => {
   const { page, close } = await visit(browser, running.url, { path: "/activity" });
-  await page.getByText("Nothing is being answered").waitFor();
+  await page.getByText("No request in flight").waitFor();
   const body = { model: "qwen", messages: [{ role: "user", content: "hi" }], max_tokens: 2000, min_tokens: 2000, stream: true };
   const answer = fetch(`${running.url}/v1/chat/completions`, {
     method: "POST",
@@ -104,5 +132,34 @@ test("a request in flight is seen and stopped by the operator", async () => {
   await page.getByRole("button", { name: "Details of ui-test-1" }).click();
   await page.getByRole("dialog").getByText("an operator").waitFor();
   assert.deepEqual(await violations(page), []);
+  await close();
+});
+
+test("the history is filtered, and read with j and k", async () => {
+  const { page, close } = await visit(browser, running.url, { path: "/activity" });
+  for (const [id, model] of [["hist-ok", "qwen"], ["hist-bad", "nobody"]])
+    await fetch(`${running.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "x-request-id": id },
+      body: JSON.stringify({ model, messages: [{ role: "user", content: "hi" }], max_tokens: 2 }),
+    });
+  const details = (id) => page.getByRole("button", { name: `Details of ${id}` });
+  await details("hist-ok").waitFor();
+  await page.getByLabel("Request id").fill("hist-ok");
+  await eventually(async () => (await page.locator("tbody tr").count()) === 1, "one row");
+  await page.getByLabel("Request id").fill("no such request");
+  await page.getByText("No request matches these filters").waitFor();
+  await page.getByLabel("Request id").fill("");
+  await details("hist-ok").waitFor();
+  assert.ok((await page.locator("tbody tr").count()) > 1);
+  await page.getByRole("heading", { name: "History" }).click();
+  const shown = () => page.getByRole("dialog").locator(".mono").first().innerText();
+  await page.keyboard.press("j");
+  await page.getByRole("dialog").waitFor();
+  const first = await shown();
+  await page.keyboard.press("j");
+  await eventually(async () => (await shown()) !== first, "the next request");
+  await page.keyboard.press("k");
+  await eventually(async () => (await shown()) === first, "the previous one");
   await close();
 });

@@ -16,7 +16,7 @@ export function History({ records, open, onOpen }: Props) {
   const seconds = (value: number | null) => (value === null ? "–" : duration(value, language));
   return (
     <Table.ScrollContainer minWidth={760} scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
-      <Table highlightOnHover>
+      <Table highlightOnHover style={{ whiteSpace: "nowrap" }}>
         <Table.Thead>
           <Table.Tr>
             <Table.Th>{t("activity.time")}</Table.Th>

@@ -12,7 +12,7 @@ export function InFlight({ records }: { records: RequestRecord[] }) {
   const { mutate, isPending, variables } = useCancelRequest();
   if (records.length === 0)
     return (
-      <Card>
+      <Card padding="md">
         <EmptyState
           compact
           icon="activity"

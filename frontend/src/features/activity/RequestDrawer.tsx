@@ -1,5 +1,4 @@
 import { ActionIcon, Drawer, Group, Stack, Text, Tooltip } from "@mantine/core";
-import { useEffect } from "react";
 import type { RequestRecord } from "../../api/types";
 import { CodeWell } from "../../components/Code";
 import { CopyButton } from "../../components/CopyButton";
@@ -18,17 +17,6 @@ interface Props {
 export function RequestDrawer({ record, onClose, onStep }: Props) {
   const { t } = useText();
   const opened = record !== null;
-
-  useEffect(() => {
-    if (!opened) return;
-    const onKey = (event: KeyboardEvent) => {
-      if (event.ctrlKey || event.metaKey || event.altKey) return;
-      if (event.key === "j") onStep(1);
-      else if (event.key === "k") onStep(-1);
-    };
-    window.addEventListener("keydown", onKey);
-    return () => window.removeEventListener("keydown", onKey);
-  }, [opened, onStep]);
 
   return (
     <Drawer

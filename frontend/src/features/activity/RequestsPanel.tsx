@@ -9,6 +9,7 @@ import { useText } from "../../i18n";
 import { History } from "./History";
 import { InFlight } from "./InFlight";
 import { RequestDrawer } from "./RequestDrawer";
+import { useRowKeys } from "./useRowKeys";
 
 const LIMIT = 200;
 const OUTCOMES = ["completed", "failed", "cancelled", "rejected"] as const;
@@ -27,10 +28,15 @@ export function RequestsPanel({ models }: { models: Model[] }) {
     ...(wanted ? { request_id: wanted } : {}),
   };
   const { data, error, refetch } = useRequests(filter, LIMIT);
-  if (error && !data) return <ErrorState error={error} onRetry={() => void refetch()} />;
   const recent = data?.recent ?? [];
   const filtered = Object.keys(filter).length > 0;
   const at = recent.findIndex((record) => rowId(record) === open);
+  const step = (by: 1 | -1) => {
+    const next = recent[at + by];
+    if (next) setOpen(rowId(next));
+  };
+  useRowKeys(step);
+  if (error && !data) return <ErrorState error={error} onRetry={() => void refetch()} />;
 
   return (
     <Stack gap="xl">
@@ -48,6 +54,7 @@ export function RequestsPanel({ models }: { models: Model[] }) {
           <Group gap="xs">
             <TextInput
               size="xs"
+              style={{ flex: "1 1 150px" }}
               placeholder={t("activity.search")}
               aria-label={t("activity.search")}
               value={search}
@@ -55,7 +62,7 @@ export function RequestsPanel({ models }: { models: Model[] }) {
             />
             <Select
               size="xs"
-              w={150}
+              style={{ flex: "1 1 130px" }}
               clearable
               placeholder={t("activity.allModels")}
               aria-label={t("activity.model")}
@@ -65,7 +72,7 @@ export function RequestsPanel({ models }: { models: Model[] }) {
             />
             <Select
               size="xs"
-              w={150}
+              style={{ flex: "1 1 130px" }}
               clearable
               placeholder={t("activity.allOutcomes")}
               aria-label={t("activity.outcomeLabel")}
@@ -88,14 +95,7 @@ export function RequestsPanel({ models }: { models: Model[] }) {
           )}
         </Card>
       </section>
-      <RequestDrawer
-        record={recent[at] ?? null}
-        onClose={() => setOpen(null)}
-        onStep={(step) => {
-          const next = recent[at + step];
-          if (next) setOpen(rowId(next));
-        }}
-      />
+      <RequestDrawer record={recent[at] ?? null} onClose={() => setOpen(null)} onStep={step} />
     </Stack>
   );
 }

@@ -14,9 +14,14 @@ import { Result } from "./Result";
 import { Source } from "./Source";
 import { useTranscription } from "./useTranscription";
 
+/** A transcript, and what its reader has made of it. */
 export interface Finished {
   wanted: Wanted;
   transcript: Transcript;
+  /** Tells it from the one before. */
+  at: number;
+  names: Record<string, string>;
+  translations: Record<number, string>;
 }
 
 export default function AudioPage() {
@@ -24,8 +29,10 @@ export default function AudioPage() {
   const served = useServed();
   const [finished, setFinished] = useKept<Finished | null>("finished", null);
   const { work, error, start, stop } = useTranscription((wanted, transcript) =>
-    setFinished({ wanted, transcript }),
+    setFinished({ wanted, transcript, at: Date.now(), names: {}, translations: {} }),
   );
+  const edit = (change: (old: Finished) => Partial<Finished>) =>
+    setFinished((old) => old && { ...old, ...change(old) });
   const recognisers = served.data?.filter(({ kind }) => kind === "asr") ?? [];
   const diarizes = served.data?.some(({ kind }) => kind === "diarization") ?? false;
 
@@ -35,8 +42,8 @@ export default function AudioPage() {
     if (!served.data) return <Skeleton height={280} radius="lg" aria-busy="true" />;
     if (recognisers.length === 0)
       return <EmptyState icon="audio" title={t("audio.noModel")} body={t("audio.noModelBody")} />;
-    if (work) return <ProgressCard work={work} onStop={stop} />;
-    if (finished) return <Result key={finished.wanted.file.name} {...finished} />;
+    if (work) return <ProgressCard work={work} served={served.data} onStop={stop} />;
+    if (finished) return <Result key={finished.at} finished={finished} onEdit={edit} />;
     return (
       <Stack>
         {error !== null && <ErrorState error={error} />}

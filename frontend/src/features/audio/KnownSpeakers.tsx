@@ -55,6 +55,7 @@ export function KnownSpeakers({ known, onChange }: Props) {
           size="xs"
           label={t("audio.known.sample")}
           accept="audio/*"
+          placeholder={t("audio.known.choose")}
           value={sample}
           onChange={setSample}
           style={{ flex: 1.4, minWidth: 0 }}

@@ -1,8 +1,10 @@
 import { Button, Card, Group, Text, Title } from "@mantine/core";
 import type { Stage } from "../../api/audio";
+import type { ServedModel } from "../../api/types";
 import { Elapsed } from "../../components/Elapsed";
 import { Icon } from "../../components/Icon";
 import { ProgressBar } from "../../components/ProgressBar";
+import { StateBadge } from "../../components/StateBadge";
 import { useText } from "../../i18n";
 import { bytes } from "../../lib/format";
 import type { Work } from "./useTranscription";
@@ -10,10 +12,21 @@ import type { Work } from "./useTranscription";
 const STAGES: Stage["name"][] = ["upload", "listen", "speakers"];
 const SHOWN_CHARACTERS = 600;
 
+interface Props {
+  work: Work;
+  served: ServedModel[];
+  onStop: () => void;
+}
+
 /** Where the recording stands: counted while it is sent, later by what was understood. */
-export function ProgressCard({ work, onStop }: { work: Work; onStop: () => void }) {
+export function ProgressCard({ work, served, onStop }: Props) {
   const { t, language } = useText();
   const { stage } = work;
+  const awaited = served.filter(
+    ({ id, root, kind, state }) =>
+      state !== "ready" &&
+      (id === work.model || (work.diarize && kind === "diarization" && id === root)),
+  );
   const stages = work.diarize ? STAGES : STAGES.slice(0, 2);
   const at = stages.indexOf(stage.name);
   const percent =
@@ -52,12 +65,24 @@ export function ProgressCard({ work, onStop }: { work: Work; onStop: () => void 
               })
             : words > 0
               ? t("audio.stage.words", { count: words })
-              : t("audio.stage.loads")}
+              : t(awaited.length > 0 ? "audio.stage.loads" : "audio.stage.works")}
         </Text>
         <Text size="sm" c="dimmed">
           <Elapsed since={work.since} />
         </Text>
       </Group>
+      {stage.name !== "upload" && awaited.length > 0 && (
+        <Group gap="md" mt="sm">
+          {awaited.map(({ id, state }) => (
+            <Group key={id} gap={6}>
+              <Text size="sm" fw={600}>
+                {id}
+              </Text>
+              <StateBadge state={state} />
+            </Group>
+          ))}
+        </Group>
+      )}
       {text && (
         <Text mt="md" c="dimmed" className="break">
           {text.length > SHOWN_CHARACTERS ? `… ${text.slice(-SHOWN_CHARACTERS)}` : text}

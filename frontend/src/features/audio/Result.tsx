@@ -1,7 +1,6 @@
 import { Alert, Card, Group, Stack, Tabs, Text, Title } from "@mantine/core";
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { formOf } from "../../api/audio";
-import { useKept } from "../../api/kept-state";
 import { CodeTabs, CodeWell } from "../../components/Code";
 import { EmptyState } from "../../components/EmptyState";
 import { Icon } from "../../components/Icon";
@@ -16,23 +15,29 @@ import { languageName } from "./languages";
 import { Player } from "./Player";
 import { Speakers } from "./Speakers";
 import { TranscriptView } from "./TranscriptView";
+import { usePlayerKeys } from "./usePlayerKeys";
 
-const NO_NAMES: Record<string, string> = {};
-const NO_LINES: Record<number, string> = {};
+interface Props {
+  finished: Finished;
+  onEdit: (change: (old: Finished) => Partial<Finished>) => void;
+}
 
-export function Result({ wanted, transcript }: Finished) {
+export function Result({ finished, onEdit }: Props) {
+  const { wanted, transcript, names, translations } = finished;
   const { t, language } = useText();
   const audio = useRef<HTMLAudioElement>(null);
   const clock = useClock(audio);
   const url = useObjectUrl(wanted.file);
-  const [names, setNames] = useKept("names", NO_NAMES);
-  const [translations, setTranslations] = useKept("translations", NO_LINES);
+  const rename = (more: Finished["names"]) =>
+    onEdit((old) => ({ names: { ...old.names, ...more } }));
+  const translate = (more: Finished["translations"]) =>
+    onEdit((old) => ({ translations: { ...old.translations, ...more } }));
   const [solo, setSolo] = useState<ReadonlySet<string>>(new Set());
   const { segments } = transcript;
   const speakers = useMemo(() => speakersOf(segments), [segments]);
   const nameOf = useCallback((id: string) => names[id]?.trim() || id, [names]);
   useSolo(audio, segments, solo);
-  useSpaceKey(clock.toggle);
+  usePlayerKeys(clock);
 
   return (
     <Stack gap="lg">
@@ -87,7 +92,7 @@ export function Result({ wanted, transcript }: Finished) {
               clock={clock}
               solo={solo}
               translations={translations}
-              onTranslation={(index, text) => setTranslations((old) => ({ ...old, [index]: text }))}
+              onTranslation={(index, text) => translate({ [index]: text })}
             />
           )}
         </Card>
@@ -97,7 +102,7 @@ export function Result({ wanted, transcript }: Finished) {
               speakers={speakers}
               names={names}
               solo={solo}
-              onRename={(id, name) => setNames((old) => ({ ...old, [id]: name }))}
+              onRename={(id, name) => rename({ [id]: name })}
               onSolo={setSolo}
             />
           )}
@@ -111,8 +116,8 @@ export function Result({ wanted, transcript }: Finished) {
               segments={segments}
               speakers={speakers}
               nameOf={nameOf}
-              onNames={(suggested) => setNames((old) => ({ ...old, ...suggested }))}
-              onTranslations={(lines) => setTranslations((old) => ({ ...old, ...lines }))}
+              onNames={rename}
+              onTranslations={translate}
             />
           )}
         </Stack>
@@ -122,7 +127,7 @@ export function Result({ wanted, transcript }: Finished) {
   );
 }
 
-function Raw({ wanted, transcript }: Finished) {
+function Raw({ wanted, transcript }: Pick<Finished, "wanted" | "transcript">) {
   const { t } = useText();
   const full = useMemo(() => readable(transcript.raw), [transcript]);
   const shown = full.length > 60_000 ? `${full.slice(0, 60_000)}\n…` : full;
@@ -200,17 +205,4 @@ function useSolo(
     element.addEventListener("timeupdate", skip);
     return () => element.removeEventListener("timeupdate", skip);
   }, [audio, segments, solo]);
-}
-
-function useSpaceKey(toggle: () => void): void {
-  useEffect(() => {
-    const onKey = (event: KeyboardEvent) => {
-      const target = event.target as HTMLElement;
-      if (event.key !== " " || /^(INPUT|TEXTAREA|SELECT|BUTTON|A)$/.test(target.tagName)) return;
-      event.preventDefault();
-      toggle();
-    };
-    window.addEventListener("keydown", onKey);
-    return () => window.removeEventListener("keydown", onKey);
-  }, [toggle]);
 }

@@ -1,6 +1,6 @@
 import { Button, Card, Group, Stack, Text } from "@mantine/core";
-import { useState } from "react";
 import type { Wanted } from "../../api/audio";
+import { useKept } from "../../api/kept-state";
 import type { ServedModel } from "../../api/types";
 import { Elapsed } from "../../components/Elapsed";
 import { FileDrop } from "../../components/FileDrop";
@@ -16,17 +16,22 @@ interface Props {
   onStart: (wanted: Wanted) => void;
 }
 
+const DEFAULTS: OptionValues = {
+  model: "",
+  translate: false,
+  diarize: true,
+  language: null,
+  speakers: null,
+  known: [],
+};
+
 export function Source({ models, diarizes, onStart }: Props) {
   const { t, language } = useText();
-  const [file, setFile] = useState<File | null>(null);
-  const [options, setOptions] = useState<OptionValues>({
-    model: models[0]?.id ?? "",
-    translate: false,
-    diarize: diarizes,
-    language: null,
-    speakers: null,
-    known: [],
-  });
+  // Both outlive a failure, a cancelled try and a look at another page.
+  const [file, setFile] = useKept<File | null>("recording", null);
+  const [kept, setOptions] = useKept("audio-options", DEFAULTS);
+  const model = models.find(({ id }) => id === kept.model) ?? models[0];
+  const options = { ...kept, model: model?.id ?? "", diarize: kept.diarize && diarizes };
   const start = () => {
     if (file) onStart({ ...options, file, diarize: options.diarize && !options.translate });
   };

@@ -55,7 +55,7 @@ export function Speakers({ speakers, names, solo, onRename, onSolo }: Props) {
                   aria-pressed={on}
                   onClick={() => toggle(id)}
                 >
-                  <Icon name="user" size={15} />
+                  <Icon name="ear" size={16} />
                 </ActionIcon>
               </Tooltip>
             </Group>

@@ -7,6 +7,7 @@ import type { Peaks } from "../../lib/peaks";
 import { initials, type Segment } from "../../lib/transcript";
 import type { Clock } from "./clock";
 import { draw, LANE, lanesHeight, RULER, WAVE } from "./draw";
+import { SEEK_S } from "./usePlayerKeys";
 
 interface Props {
   peaks: Peaks | null;
@@ -19,8 +20,6 @@ interface Props {
   onZoom: (factor: number) => void;
   clock: Clock;
 }
-
-const SEEK_S = 5;
 
 /** Outline, ruler and a lane per speaker; only what is in sight is drawn, however long it is. */
 export function Waveform(props: Props) {

@@ -24,7 +24,9 @@ export function useClock(audio: RefObject<HTMLAudioElement | null>): Clock {
       now: () => audio.current?.currentTime ?? 0,
       seek(time) {
         if (!audio.current) return;
-        audio.current.currentTime = Math.max(0, time);
+        const { duration } = audio.current;
+        const end = Number.isFinite(duration) ? duration : time;
+        audio.current.currentTime = Math.max(0, Math.min(time, end));
         tell();
       },
       toggle() {

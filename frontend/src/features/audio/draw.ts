@@ -1,7 +1,7 @@
 /** Paints the part of a recording that is in sight. */
 import { clock } from "../../lib/format";
 import { colourOf } from "../../lib/gpu";
-import { extremes, type Peaks } from "../../lib/peaks";
+import { extremes, loudest, type Peaks } from "../../lib/peaks";
 import type { Segment } from "../../lib/transcript";
 
 export const WAVE = 84;
@@ -51,12 +51,13 @@ function drawWave(context: CanvasRenderingContext2D, scene: Scene, colour: strin
     return;
   }
   const perPixel = span / width;
+  const scale = (middle - 2) / loudest(peaks);
   for (let x = 0; x < width; x += BAR + GAP) {
     const start = from + x * perPixel;
     if (start > peaks.duration) break;
     const [low, high] = extremes(peaks, start, start + BAR * perPixel);
-    const top = middle - high * (middle - 2);
-    context.fillRect(x, top, BAR, Math.max(1, middle - low * (middle - 2) - top));
+    const top = middle - high * scale;
+    context.fillRect(x, top, BAR, Math.max(1, middle - low * scale - top));
   }
 }
 

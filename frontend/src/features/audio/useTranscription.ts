@@ -7,6 +7,7 @@ export interface Work {
   /** Unix seconds. */
   since: number;
   diarize: boolean;
+  model: string;
 }
 
 export function useTranscription(onDone: (wanted: Wanted, transcript: Transcript) => void) {
@@ -19,13 +20,12 @@ export function useTranscription(onDone: (wanted: Wanted, transcript: Transcript
       const controller = new AbortController();
       abort.current = controller;
       const since = Date.now() / 1000;
-      const { diarize } = wanted;
+      const { diarize, model } = wanted;
+      const tell = (stage: Stage) => setWork({ stage, since, diarize, model });
       setError(null);
-      setWork({ stage: { name: "upload", done: 0, total: wanted.file.size }, since, diarize });
+      tell({ name: "upload", done: 0, total: wanted.file.size });
       try {
-        const transcript = await transcribe(wanted, controller.signal, (stage) =>
-          setWork({ stage, since, diarize }),
-        );
+        const transcript = await transcribe(wanted, controller.signal, tell);
         onDone(wanted, transcript);
       } catch (problem) {
         if (!controller.signal.aborted) setError(problem);

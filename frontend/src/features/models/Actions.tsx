@@ -1,10 +1,10 @@
-import { ActionIcon, Button, Group, Menu } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
+import { ActionIcon, Button, Group, Tooltip } from "@mantine/core";
 import { useState } from "react";
 import { type Command, type Placement, useCommand } from "../../api/actions";
 import { toApiError } from "../../api/errors";
 import type { Gpu, Model } from "../../api/types";
 import { Icon, type IconName } from "../../components/Icon";
+import { useNotify } from "../../components/notify";
 import { useText } from "../../i18n";
 import { LoadDialog } from "./LoadDialog";
 
@@ -40,6 +40,8 @@ export function Actions({ model, gpus }: { model: Model; gpus: Gpu[] }) {
     return t(`models.${name}`);
   };
 
+  const place = t(model.state === "ready" ? "models.move" : "models.placement");
+
   return (
     <Group gap="xs">
       {offered.map((name, index) => (
@@ -54,22 +56,16 @@ export function Actions({ model, gpus }: { model: Model; gpus: Gpu[] }) {
         </Button>
       ))}
       {placeable && (
-        <Menu position="bottom-end" withinPortal>
-          <Menu.Target>
-            <ActionIcon
-              size={36}
-              variant="default"
-              aria-label={t(model.state === "ready" ? "models.move" : "models.placement")}
-            >
-              <Icon name="down" size={16} />
-            </ActionIcon>
-          </Menu.Target>
-          <Menu.Dropdown>
-            <Menu.Item leftSection={<Icon name="chip" size={16} />} onClick={() => setDialog(true)}>
-              {t(model.state === "ready" ? "models.move" : "models.placement")}
-            </Menu.Item>
-          </Menu.Dropdown>
-        </Menu>
+        <Tooltip label={place}>
+          <ActionIcon
+            size={36}
+            variant="default"
+            aria-label={place}
+            onClick={() => setDialog(true)}
+          >
+            <Icon name="chip" />
+          </ActionIcon>
+        </Tooltip>
       )}
       {dialog && (
         <LoadDialog
@@ -86,17 +82,17 @@ export function Actions({ model, gpus }: { model: Model; gpus: Gpu[] }) {
 /** Runs commands; a refusal is told in the gateway's words. */
 export function useModelCommand(model: Model) {
   const { t } = useText();
+  const notify = useNotify();
   const { mutate, isPending, variables } = useCommand(model.key);
   const run = (name: Command, placement?: Placement) =>
     mutate(
       { name, placement },
       {
         onError: (error) =>
-          notifications.show({
+          notify({
             title: t("models.failedCommand", { model: model.key }),
             message: toApiError(error).message || t("common.unreachable"),
-            color: "red",
-            autoClose: 10_000,
+            bad: true,
           }),
       },
     );

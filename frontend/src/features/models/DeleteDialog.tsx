@@ -1,22 +1,23 @@
 import { Button, Group, Modal, Stack, Text, TextInput } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { type FormEvent, useState } from "react";
 import { useDeleteCached } from "../../api/hub";
 import type { CachedRepository } from "../../api/types";
 import { ErrorState } from "../../components/ErrorState";
+import { useNotify } from "../../components/notify";
 import { useText } from "../../i18n";
 import { bytes } from "../../lib/format";
 
 /** Deleting dozens of gigabytes wants its name typed. */
 export function DeleteDialog({ repo, onClose }: { repo: CachedRepository; onClose: () => void }) {
   const { t, language } = useText();
+  const notify = useNotify();
   const [typed, setTyped] = useState("");
   const { mutate, isPending, error } = useDeleteCached();
   const submit = (event: FormEvent) => {
     event.preventDefault();
     mutate(repo.repo, {
       onSuccess: () => {
-        notifications.show({ message: t("models.cache.deleted", { repo: repo.repo }) });
+        notify({ message: t("models.cache.deleted", { repo: repo.repo }) });
         onClose();
       },
     });

@@ -17,7 +17,8 @@ export function ModelCard({ model, gpus }: { model: Model; gpus: Gpu[] }) {
   const [open, setOpen] = useState(false);
   const failure =
     model.runtime.last_error ?? model.replicas.find((replica) => replica.failure)?.failure ?? null;
-  const failed = model.state === "failed" || model.state === "restarting";
+  const failed =
+    /failed|restarting/.test(model.state) || model.replicas.some(({ state }) => state === "failed");
   return (
     <Card data-model={model.key} component="article" aria-labelledby={`model-${model.key}`}>
       <Stack gap="md">
@@ -34,6 +35,7 @@ export function ModelCard({ model, gpus }: { model: Model; gpus: Gpu[] }) {
               {t(`common.kind.${model.kind}`)} · {model.source}
             </Text>
             <Facts model={model} />
+            <Replicas model={model} />
           </div>
           <Actions model={model} gpus={gpus} />
         </Group>
@@ -80,5 +82,23 @@ function Facts({ model }: { model: Model }) {
     <Text size="sm" mt={6}>
       {facts.join(" · ")}
     </Text>
+  );
+}
+
+/** Where there are several, each with its state and place. */
+function Replicas({ model }: { model: Model }) {
+  const { t } = useText();
+  if (model.replicas.length < 2) return null;
+  return (
+    <ul className="replicas" aria-label={t("models.detail.replicas")}>
+      {model.replicas.map(({ name, state, gpu_ids, in_flight }) => (
+        <li key={name}>
+          <b>{name}</b>
+          {gpu_ids.length > 0 && <span>GPU {gpu_ids.join(", ")}</span>}
+          {in_flight > 0 && <span>{t("models.busy", { count: in_flight })}</span>}
+          <StateBadge state={state} />
+        </li>
+      ))}
+    </ul>
   );
 }

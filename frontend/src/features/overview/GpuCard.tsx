@@ -21,6 +21,7 @@ export function GpuCard({ gpu, models, loads, staleMs }: Props) {
   const { t, language } = useText();
   const owners = ownersOf(gpu, models);
   const parts = memoryParts(gpu, owners).filter((part) => part.bytes > 0);
+  const apart = owners.filter(({ model }) => !parts.some((part) => part.model === model));
   const share = (value: number) => percent((value / gpu.memory_total) * 100, language);
   return (
     <Card padding="md" className={staleMs === null ? undefined : "stale"} data-gpu={gpu.index}>
@@ -67,12 +68,12 @@ export function GpuCard({ gpu, models, loads, staleMs }: Props) {
             ))}
           </Group>
         </div>
-        {owners.length > 0 && (
+        {apart.length > 0 && (
           <Group gap={6}>
             <Text size="xs" c="dimmed">
               {t("overview.placed")}
             </Text>
-            {owners.map(({ model, colour }) => (
+            {apart.map(({ model, colour }) => (
               <span key={model} className="tag" style={{ borderLeft: `4px solid ${colour}` }}>
                 {model}
               </span>
@@ -98,7 +99,10 @@ export function GpuCard({ gpu, models, loads, staleMs }: Props) {
           )}
         </Group>
         {gpu.throttling.length > 0 && (
-          <span className="chip" style={{ "--tone": "var(--warn)" } as React.CSSProperties}>
+          <span
+            className="chip chip-line"
+            style={{ "--tone": "var(--warn)" } as React.CSSProperties}
+          >
             <Icon name="alert" size={15} />
             {t("overview.throttled", { reasons: gpu.throttling.join(", ") })}
           </span>

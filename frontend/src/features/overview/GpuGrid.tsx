@@ -14,7 +14,7 @@ export function GpuGrid({ status }: { status: Status }) {
   const age = useAge(status);
   if (status.gpus.length === 0)
     return (
-      <Card>
+      <Card padding="md">
         <EmptyState icon="chip" title={t("overview.noGpu")} body={t("overview.noGpuBody")} compact>
           {status.system.gpu_problems.map((problem) => (
             <code key={problem} className="mono break">

@@ -15,7 +15,7 @@ export function LastErrors({ models }: { models: Model[] }) {
     .sort((one, other) => other.failure.at - one.failure.at);
   if (errors.length === 0)
     return (
-      <Card>
+      <Card padding="md">
         <EmptyState
           compact
           icon="check"

@@ -8,7 +8,7 @@ import { useText } from "../../i18n";
 export function ModelStrip({ models }: { models: Model[] }) {
   const { t } = useText();
   return (
-    <div className="grid-cards">
+    <div className="grid-strip">
       {models.map((model) => (
         <Card key={model.key} padding="md" component={Link} to="/models" className="link-card">
           <Group justify="space-between" wrap="nowrap" mb={6}>

@@ -1,5 +1,4 @@
 import { ActionIcon, Button, Group, Textarea, Tooltip } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import {
   type ClipboardEvent,
   type DragEvent,
@@ -9,6 +8,7 @@ import {
   useState,
 } from "react";
 import { Icon } from "../../components/Icon";
+import { useNotify } from "../../components/notify";
 import { useText } from "../../i18n";
 import { readDataUrl } from "../../lib/files";
 import { bytes } from "../../lib/format";
@@ -24,6 +24,7 @@ interface Props {
 
 export function Composer({ draft, onDraft, busy, onSend, onStop }: Props) {
   const { t, language } = useText();
+  const notify = useNotify();
   const picker = useRef<HTMLInputElement>(null);
   const [over, setOver] = useState(false);
 
@@ -44,7 +45,7 @@ export function Composer({ draft, onDraft, busy, onSend, onStop }: Props) {
           ? t("playground.tooLarge", { name: file.name, limit: bytes(MOST_IMAGE_BYTES, language) })
           : null;
       if (complaint) {
-        notifications.show({ message: complaint, color: "red" });
+        notify({ message: complaint, bad: true });
         continue;
       }
       const url = await readDataUrl(file);

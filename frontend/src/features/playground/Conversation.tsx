@@ -47,7 +47,6 @@ export function Conversation({ turns, live, model, onAnswer }: Props) {
     >
       {turns.length === 0 && !live && (
         <EmptyState
-          compact
           icon="playground"
           title={t("playground.emptyTitle")}
           body={t("playground.emptyBody")}

@@ -1,6 +1,7 @@
-import { Card, Group, Skeleton, Stack, Text, Title } from "@mantine/core";
+import { Card, Group, Skeleton, Text, Title } from "@mantine/core";
 import type { ReactNode } from "react";
 import { useServed } from "../../api/queries";
+import type { ServedModel } from "../../api/types";
 import { CopyButton } from "../../components/CopyButton";
 import { EmptyState } from "../../components/EmptyState";
 import { EndpointList } from "../../components/EndpointList";
@@ -9,7 +10,7 @@ import { Icon } from "../../components/Icon";
 import { Page } from "../../components/Page";
 import { StateBadge } from "../../components/StateBadge";
 import { useText } from "../../i18n";
-import { ENDPOINTS, type Endpoint } from "../../lib/endpoints";
+import { ENDPOINTS, type Endpoint, type Kind } from "../../lib/endpoints";
 import { KeyHint } from "./KeyHint";
 import { TaskSnippets } from "./TaskSnippets";
 
@@ -20,66 +21,85 @@ export default function ReferencePage() {
   const served = useServed();
   const base = `${window.location.origin}/v1`;
   const models = served.data ?? [];
+  const kinds = Object.keys(ENDPOINTS) as Kind[];
+  // Only what something here answers; everything where that is not known.
+  const answered = kinds.filter((kind) => models.some((model) => model.kind === kind));
+  const listed = (answered.length > 0 ? answered : kinds).flatMap((kind) => ENDPOINTS[kind]);
+  const endpoints = [...new Map(listed.map((one) => [one.path, one])).values()];
   const denied = served.error !== null && !served.data;
   return (
-    <Page narrow title={t("shell.reference")} hint={t("reference.hint")}>
-      <Stack gap="lg">
-        <Section id="base" title={t("reference.base")} hint={t("reference.baseHint")}>
-          <Group gap="xs" wrap="nowrap">
-            <code className="mono base-url break">{base}</code>
-            <CopyButton value={base} what={t("reference.base")} />
-          </Group>
-          <KeyHint denied={denied} />
-        </Section>
-        {denied ? (
-          <Card>
-            <ErrorState error={served.error} onRetry={() => void served.refetch()} />
-          </Card>
-        ) : (
-          <Section id="names" title={t("reference.models")} hint={t("reference.modelsHint")}>
-            {!served.data ? (
-              <Skeleton height={60} aria-busy="true" />
-            ) : models.length === 0 ? (
-              <EmptyState
-                compact
-                icon="models"
-                title={t("reference.noModels")}
-                body={t("reference.noModelsBody")}
-              />
-            ) : (
-              <ul className="endpoints">
-                {models.map(({ id, kind, state }) => (
-                  <li key={id}>
-                    <Group gap={6} style={{ flex: 1, minWidth: 0 }}>
-                      <code className="mono break">{id}</code>
-                      <CopyButton value={id} what={id} />
-                      <Text size="xs" c="dimmed">
-                        {t(`common.kind.${kind}`)}
-                      </Text>
-                    </Group>
-                    <StateBadge state={state} />
-                  </li>
-                ))}
-              </ul>
-            )}
+    <Page title={t("shell.reference")} hint={t("reference.hint")}>
+      <div className="reference">
+        <div>
+          <Section id="base" title={t("reference.base")} hint={t("reference.baseHint")}>
+            <Group gap="xs" wrap="nowrap">
+              <code className="mono base-url break">{base}</code>
+              <CopyButton value={base} what={t("reference.base")} />
+            </Group>
+            <KeyHint denied={denied} />
           </Section>
-        )}
-        <TaskSnippets models={models} />
-        <Section id="endpoints" title={t("reference.endpoints")}>
-          <EndpointList endpoints={[MODELS, ...Object.values(ENDPOINTS).flat()]} />
-        </Section>
-        <Section id="docs" title={t("reference.docs")} hint={t("reference.docsHint")}>
-          <Group gap="lg">
-            <a href="/docs" target="_blank" rel="noreferrer" className="small-link">
-              /docs <Icon name="external" size={14} />
-            </a>
-            <a href="/openapi.json" target="_blank" rel="noreferrer" className="small-link">
-              {t("reference.openapi")} <Icon name="external" size={14} />
-            </a>
-          </Group>
-        </Section>
-      </Stack>
+          <TaskSnippets models={models} />
+          <Section id="docs" title={t("reference.docs")} hint={t("reference.docsHint")}>
+            <Group gap="lg">
+              <a href="/docs" target="_blank" rel="noreferrer" className="small-link">
+                /docs <Icon name="external" size={14} />
+              </a>
+              <a href="/openapi.json" target="_blank" rel="noreferrer" className="small-link">
+                {t("reference.openapi")} <Icon name="external" size={14} />
+              </a>
+            </Group>
+          </Section>
+        </div>
+        <div>
+          {denied ? (
+            <Card>
+              <ErrorState error={served.error} onRetry={() => void served.refetch()} />
+            </Card>
+          ) : (
+            <Section id="names" title={t("reference.models")} hint={t("reference.modelsHint")}>
+              <Names models={served.data} />
+            </Section>
+          )}
+          <Section
+            id="endpoints"
+            title={t("reference.endpoints")}
+            hint={t("reference.endpointsHint")}
+          >
+            <EndpointList endpoints={[MODELS, ...endpoints]} />
+          </Section>
+        </div>
+      </div>
     </Page>
+  );
+}
+
+function Names({ models }: { models: ServedModel[] | undefined }) {
+  const { t } = useText();
+  if (!models) return <Skeleton height={60} aria-busy="true" />;
+  if (models.length === 0)
+    return (
+      <EmptyState
+        compact
+        icon="models"
+        title={t("reference.noModels")}
+        body={t("reference.noModelsBody")}
+      />
+    );
+  return (
+    <ul className="names">
+      {models.map(({ id, kind, state }) => (
+        <li key={id}>
+          <div style={{ minWidth: 0 }}>
+            <code className="mono break">{id}</code>
+            <Text size="xs" c="dimmed">
+              {t(`common.kind.${kind}`)}
+            </Text>
+          </div>
+          <CopyButton value={id} what={id} />
+          <StateBadge state={state} />
+        </li>
+      ))}
+    </ul>
   );
 }
 

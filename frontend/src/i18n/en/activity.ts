@@ -2,7 +2,7 @@ export const activity = {
   hint: "What is being answered, what was, and what the processes say",
   tabs: { requests: "Requests", logs: "Logs" },
   inFlight: "In flight",
-  nothingRunning: "Nothing is being answered",
+  nothingRunning: "No request in flight",
   nothingRunningBody: "Requests to models appear here while they run, and can be stopped.",
   history: "History",
   noHistory: "No request yet",

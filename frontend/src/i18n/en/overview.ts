@@ -8,7 +8,7 @@ export const overview = {
   memory: "Memory",
   memoryOf: "{{used}} of {{total}}",
   memoryLabel: "GPU memory used: {{percent}}",
-  others: "in use",
+  others: "other",
   free: "free",
   temperature: "Temperature",
   power: "Power",

@@ -23,6 +23,7 @@ export const reference = {
   },
   noModelFor: "No model for this task is configured, so the snippet names a usual one.",
   endpoints: "Endpoints",
+  endpointsHint: "What the models of this gateway answer to",
   docs: "Interactive reference (OpenAPI)",
   docsHint: "Every route, every field. Served from here: it needs no internet.",
   openapi: "openapi.json",

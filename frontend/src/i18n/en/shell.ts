@@ -19,7 +19,7 @@ export const shell = {
   offline: "The connection is lost. What you see is from {{time}}.",
   reconnect: "Reconnect now",
   demoBanner:
-    "Demonstration models are served: tiny networks that show how everything works, not how well real models answer.",
+    "Demonstration models: tiny networks that show how everything works, not how well real models answer.",
   draining: "The gateway is shutting down and takes no new requests.",
   language: "Language",
   theme: { light: "Light", dark: "Dark", auto: "As the system", switch: "Theme: {{name}}" },
@@ -40,7 +40,7 @@ export const shell = {
     stored: "Kept in this browser.",
     memory:
       "This browser refuses to keep it (private mode?): it is forgotten when the page is closed.",
-    fromLink: "The key of the link was taken.",
+    fromLink: "The key from the link is now in use.",
     current: "A key is set.",
     missing: "No key is set.",
     show: "Show or hide the key",

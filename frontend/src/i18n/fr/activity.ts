@@ -5,7 +5,7 @@ export const activity: Mirror<typeof en> = {
   hint: "Ce qui est en cours, ce qui l’a été, et ce que disent les processus",
   tabs: { requests: "Requêtes", logs: "Journaux" },
   inFlight: "En cours",
-  nothingRunning: "Aucune réponse en cours",
+  nothingRunning: "Aucune requête en cours",
   nothingRunningBody:
     "Les requêtes aux modèles apparaissent ici pendant qu’elles tournent, et peuvent être arrêtées.",
   history: "Historique",

@@ -11,7 +11,7 @@ export const overview: Mirror<typeof en> = {
   memory: "Mémoire",
   memoryOf: "{{used}} sur {{total}}",
   memoryLabel: "Mémoire GPU utilisée : {{percent}}",
-  others: "utilisé",
+  others: "autres",
   free: "libre",
   temperature: "Température",
   power: "Puissance",

@@ -28,6 +28,7 @@ export const reference: Mirror<typeof en> = {
   noModelFor:
     "Aucun modèle n’est configuré pour cette tâche ; l’exemple nomme donc un modèle habituel.",
   endpoints: "Points d’accès",
+  endpointsHint: "Ce à quoi répondent les modèles de cette passerelle",
   docs: "Référence interactive (OpenAPI)",
   docsHint: "Toutes les routes, tous les champs. Servie d’ici : sans internet.",
   openapi: "openapi.json",

@@ -22,7 +22,7 @@ export const shell: Mirror<typeof en> = {
   offline: "La connexion est perdue. Ce que vous voyez date de {{time}}.",
   reconnect: "Se reconnecter",
   demoBanner:
-    "Des modèles de démonstration sont servis : de tout petits réseaux qui montrent comment tout fonctionne, pas la qualité des vrais modèles.",
+    "Modèles de démonstration : de tout petits réseaux qui montrent le fonctionnement, pas la qualité des vrais modèles.",
   draining: "La passerelle s’arrête et ne prend plus de nouvelles requêtes.",
   language: "Langue",
   theme: { light: "Clair", dark: "Sombre", auto: "Comme le système", switch: "Thème : {{name}}" },
