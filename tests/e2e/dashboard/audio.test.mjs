@@ -1,12 +1,12 @@
 // A recording with its transcript: seen, heard, named, searched by ear, taken away as files.
-// The engines are tested elsewhere; here the gateway's answer is given in its own wire format.
+// The engines are tested elsewhere.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { eventually, launch, shot, violations, visit } from "./browser.mjs";
 import { gateway } from "./gateway.mjs";
+import { transcribed } from "./recording.mjs";
 
-const RATE = 8_000;
 let browser;
 let running;
 before(async () => {
@@ -18,113 +18,13 @@ after(async () => {
   await running.close();
 });
 
-/** A WAV file of tones that come and go. */
-function wav(seconds) {
-  const samples = Math.round(seconds * RATE);
-  const out = Buffer.alloc(44 + samples * 2);
-  out.write("RIFF", 0);
-  out.writeUInt32LE(36 + samples * 2, 4);
-  out.write("WAVEfmt ", 8);
-  out.writeUInt32LE(16, 16);
-  out.writeUInt16LE(1, 20);
-  out.writeUInt16LE(1, 22);
-  out.writeUInt32LE(RATE, 24);
-  out.writeUInt32LE(RATE * 2, 28);
-  out.writeUInt16LE(2, 32);
-  out.writeUInt16LE(16, 34);
-  out.write("data", 36);
-  out.writeUInt32LE(samples * 2, 40);
-  for (let at = 0; at < samples; at += 1) {
-    const loud = Math.abs(Math.sin((at / RATE) * 1.3)) * (0.5 + 0.5 * Math.sin((at / RATE) * 7));
-    out.writeInt16LE(Math.round(20_000 * loud * Math.sin(at * 0.2)), 44 + at * 2);
-  }
-  return out;
-}
-
-/** Segments of ten words that two or three speakers say in turn. */
-function conversation(words, seconds) {
-  const each = seconds / words;
-  const segments = [];
-  for (let from = 0; from < words; from += 10) {
-    const list = Array.from({ length: Math.min(10, words - from) }, (_, index) => ({
-      word: `word${from + index}`,
-      start: (from + index) * each,
-      end: (from + index + 0.8) * each,
-    }));
-    segments.push({
-      type: "transcript.text.segment",
-      id: `seg_${segments.length}`,
-      start: list[0].start,
-      end: list.at(-1).end,
-      text: list.map(({ word }) => word).join(" "),
-      speaker: "ABC"[segments.length % 3],
-      ...(segments.length === 1 ? { overlap: true } : {}),
-      words: list,
-    });
-  }
-  return segments;
-}
-
-function peaks(seconds, columns) {
-  const data = [];
-  for (let at = 0; at < columns; at += 1) {
-    const value = Math.round(100 * Math.abs(Math.sin(at / 9) * Math.sin(at / 71)));
-    data.push(-value, value);
-  }
-  const samples_per_pixel = Math.round((seconds * 16_000) / columns);
-  return { version: 2, channels: 1, sample_rate: 16_000, samples_per_pixel, bits: 8, length: columns, data };
-}
-
-/** Opens the page and hands it a recording whose transcript is known. */
-async function transcribed(words, seconds, options = {}) {
-  const opened = await visit(browser, running.url, { path: "/reference", ...options });
-  const { page } = opened;
-  await page.route("**/v1/models", async (route) => {
-    const answer = await (await route.fetch()).json();
-    const [chat] = answer.data;
-    const others = [["canary", "asr"], ["pyannote", "diarization"]];
-    const data = [chat, ...others.map(([id, kind]) => ({ ...chat, id, root: id, kind, state: "ready" }))];
-    await route.fulfill({ json: { ...answer, data } });
-  });
-  const segments = conversation(words, seconds);
-  const text = segments.map((segment) => segment.text).join(" ");
-  const frames = [
-    ...segments.slice(0, 3).map((segment) => ({ type: "transcript.text.delta", delta: `${segment.text} ` })),
-    ...segments,
-    {
-      type: "transcript.text.done",
-      text,
-      language_code: "fr",
-      peaks: peaks(seconds, 4_000),
-      warnings: [{ code: "prompt_ignored", message: "'prompt' has no effect." }],
-    },
-  ];
-  const sent = [];
-  await page.route("**/v1/audio/transcriptions", (route) => {
-    sent.push(route.request().postData() ?? "");
-    return route.fulfill({
-      contentType: "text/event-stream",
-      body: frames.map((frame) => `data: ${JSON.stringify(frame)}\n\n`).join(""),
-    });
-  });
-  await page.goto(`${running.url}/audio`);
-  await page.locator("input[type=file]").first().setInputFiles({
-    name: "talk.wav",
-    mimeType: "audio/wav",
-    buffer: wav(Math.min(seconds, 60)),
-  });
-  await page.getByRole("button", { name: /^(Transcribe|Transcrire)$/ }).click();
-  await page.getByTestId("player").waitFor();
-  return { ...opened, sent };
-}
-
 const time = async (page) => {
   const [minutes, seconds] = (await page.getByTestId("time").innerText()).split(":").map(Number);
   return minutes * 60 + seconds;
 };
 
 test("words, lanes, names, files", async () => {
-  const { page, sent, close } = await transcribed(60, 30, { width: 1400, height: 1000 });
+  const { page, sent, close } = await transcribed(browser, running.url, 60, 30, { width: 1400, height: 1000 });
   assert.match(sent[0], /name="response_format"\r\n\r\ndiarized_json/);
   assert.match(sent[0], /name="stream"\r\n\r\ntrue/);
   await page.getByRole("alert").getByText("'prompt' has no effect.").waitFor();
@@ -170,7 +70,7 @@ test("words, lanes, names, files", async () => {
 });
 
 test("suggestions are asked of the chat model and stay suggestions", async () => {
-  const { page, close } = await transcribed(30, 15, { width: 1400 });
+  const { page, close } = await transcribed(browser, running.url, 30, 15, { width: 1400 });
   await page.route("**/v1/chat/completions", (route) => {
     const { messages, response_format } = route.request().postDataJSON();
     assert.equal(response_format.type, "json_schema");
@@ -196,7 +96,7 @@ test("suggestions are asked of the chat model and stay suggestions", async () =>
 
 for (const [scheme, width] of [["dark", 1600], ["light", 360]])
   test(`a transcript in French, ${scheme}, ${width} px`, async () => {
-    const { page, close } = await transcribed(90, 45, { language: "fr", scheme, width, height: 900 });
+    const { page, close } = await transcribed(browser, running.url, 90, 45, { language: "fr", scheme, width, height: 900 });
     await page.getByRole("heading", { name: "Transcription" }).waitFor();
     assert.deepEqual(await violations(page), []);
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth));
@@ -204,34 +104,74 @@ for (const [scheme, width] of [["dark", 1600], ["light", 360]])
     await close();
   });
 
-test("an hour with 10 000 words scrolls and seeks without a hitch", async (t) => {
-  const { page, close } = await transcribed(10_000, 3600, { width: 1400, height: 1000 });
+test("a long transcript is there in whole, and each of its words leads into it", async () => {
+  const { page, close } = await transcribed(browser, running.url, 10_000, 3600, { width: 1400, height: 1000 });
   assert.equal(await page.locator("[data-word]").count(), 10_000);
-  const frames = await page.evaluate(async () => {
-    const list = document.querySelector(".transcript");
-    const gaps = [];
-    let last = performance.now();
-    for (let step = 0; step < 120; step += 1) {
-      list.scrollTop += list.scrollHeight / 120;
-      await new Promise(requestAnimationFrame);
-      const now = performance.now();
-      gaps.push(now - last);
-      last = now;
-    }
-    const spans = [...document.querySelectorAll("[data-word]")];
-    const seeks = [];
-    for (let step = 0; step < 40; step += 1) {
-      const from = performance.now();
-      spans[(step * 7919) % spans.length].click();
-      await new Promise(requestAnimationFrame);
-      seeks.push(performance.now() - from);
-    }
-    const sorted = (list) => list.sort((one, other) => one - other);
-    const at = (list, share) => sorted(list)[Math.floor(share * (list.length - 1))];
-    return { scroll: [at(gaps, 0.5), at(gaps, 0.95), at(gaps, 1)], seek: [at(seeks, 0.5), at(seeks, 0.95)] };
-  });
-  const shown = (list) => list.map((ms) => ms.toFixed(0)).join(" / ");
-  t.diagnostic(`frame while scrolling, median / 95 % / worst: ${shown(frames.scroll)} ms`);
-  t.diagnostic(`seek to the next frame, median / 95 %: ${shown(frames.seek)} ms`);
+  await page.getByText("word7919", { exact: true }).click();
+  assert.equal(await page.locator(".current").innerText(), "word7919");
   await close();
+});
+
+test("the next recording begins without the names of the last, and space and arrows play it", async () => {
+  const { page, close } = await transcribed(browser, running.url, 60, 30, { width: 1400 });
+  await page.getByLabel("Name of A").fill("Marie Curie");
+  await page.getByRole("button", { name: "Another recording" }).click();
+  await page.getByText("talk.wav").waitFor();
+  await page.getByRole("button", { name: "Transcribe", exact: true }).click();
+  await page.getByTestId("player").waitFor();
+  assert.equal(await page.getByLabel("Name of A").inputValue(), "");
+  assert.equal(await page.locator(".segment-speaker").first().innerText(), "A");
+  await page.getByRole("heading", { name: "Transcript" }).click();
+  await page.keyboard.press("ArrowRight");
+  await eventually(async () => Math.abs((await time(page)) - 5) < 0.2, "5 s further");
+  await page.keyboard.press("Space");
+  await page.getByRole("button", { name: "Pause" }).waitFor();
+  await close();
+});
+
+test("a try that fails or is cancelled costs neither the recording nor the options", async () => {
+  const expected = [/status of 503/];
+  const { page, close } = await transcribed(browser, running.url, 10, 5, { expected });
+  await page.unroute("**/v1/audio/transcriptions");
+  let answer = (route) => route.fulfill({ status: 503, json: { error: { message: "It is loading." } } });
+  await page.route("**/v1/audio/transcriptions", (route) => answer(route));
+  await page.getByRole("button", { name: "Another recording" }).click();
+  await page.getByLabel("Number of speakers").fill("3");
+  const start = page.getByRole("button", { name: "Transcribe", exact: true });
+  await start.click();
+  await page.getByText("It is loading.").waitFor();
+  await page.getByText("talk.wav").waitFor();
+  assert.equal(await page.getByLabel("Number of speakers").inputValue(), "3");
+  answer = () => undefined;
+  await start.click();
+  await page.getByTestId("stages").waitFor();
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await start.waitFor();
+  assert.ok(await start.isEnabled());
+  assert.equal(await page.getByLabel("Number of speakers").inputValue(), "3");
+  await page.unrouteAll({ behavior: "ignoreErrors" });
+  await close();
+});
+
+test("a recording is made with the microphone, or it is said why it cannot be", async (t) => {
+  const key = "admin-key-0123456789";
+  const guarded = await gateway({ ADMIN_API_KEYS: `ops:${key}`, MODEL_SET: "demo" });
+  t.after(() => guarded.close());
+  const own = await launch(
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--host-resolver-rules=MAP gateway.test 127.0.0.1",
+  );
+  t.after(() => own.close());
+  const path = `/audio#key=${key}`;
+  const here = await visit(own, guarded.url, { path });
+  await here.page.getByRole("button", { name: "Record", exact: true }).click();
+  await here.page.getByRole("button", { name: /^Stop recording · 1 s/ }).click();
+  await here.page.getByText("recording.webm").waitFor();
+  assert.ok(await here.page.getByRole("button", { name: "Transcribe", exact: true }).isEnabled());
+  await here.close();
+  const far = await visit(own, guarded.url.replace("127.0.0.1", "gateway.test"), { path });
+  await far.page.getByText(/Browsers give the microphone only to pages over HTTPS/).waitFor();
+  assert.equal(await far.page.getByRole("button", { name: "Record", exact: true }).count(), 0);
+  await far.close();
 });

@@ -2,15 +2,41 @@ import { Text } from "@mantine/core";
 import type { Action } from "../../api/types";
 import { Icon, type IconName } from "../../components/Icon";
 import { useText } from "../../i18n";
+import type { en } from "../../i18n/en";
 import { dateTime } from "../../lib/format";
 
-const look = (action: string): [IconName, string] => {
-  if (/fail|crash|refus/.test(action)) return ["alert", "--bad"];
-  if (/restart|cancel|evict/.test(action)) return ["retry", "--warn"];
-  if (/ready|downloaded|unloaded|complete|verified/.test(action)) return ["check", "--ok"];
-  if (/load|start|download/.test(action)) return ["busy", "--busy"];
-  return ["clock", "--quiet"];
+type Known = keyof (typeof en)["models"]["action"];
+type Outcome = [IconName, string];
+
+const GOOD: Outcome = ["check", "--ok"];
+const BAD: Outcome = ["alert", "--bad"];
+const ODD: Outcome = ["retry", "--warn"];
+const BUSY: Outcome = ["busy", "--busy"];
+const PLAIN: Outcome = ["clock", "--quiet"];
+
+/** What the gateway notes, and how it went. What is not here is shown in the gateway's word. */
+const OUTCOMES: Record<Known, Outcome> = {
+  instantiated: PLAIN,
+  configured: PLAIN,
+  "placement preference": PLAIN,
+  "download requested": PLAIN,
+  downloading: BUSY,
+  downloaded: GOOD,
+  placing: BUSY,
+  loading: BUSY,
+  ready: GOOD,
+  settled: PLAIN,
+  idle: PLAIN,
+  draining: BUSY,
+  unloading: BUSY,
+  stopped: PLAIN,
+  unloaded: GOOD,
+  evicted: ODD,
+  broken: BAD,
+  restarting: ODD,
+  failed: BAD,
 };
+const isKnown = (action: string): action is Known => action in OUTCOMES;
 
 /** The last actions with their outcome, newest first. */
 export function Timeline({ actions }: { actions: Action[] }) {
@@ -23,21 +49,21 @@ export function Timeline({ actions }: { actions: Action[] }) {
     );
   return (
     <ol className="timeline">
-      {[...actions].reverse().map((action, index) => {
-        const [icon, tone] = look(action.action);
+      {[...actions].reverse().map(({ at, action, replica, detail }, index) => {
+        const [icon, tone] = isKnown(action) ? OUTCOMES[action] : PLAIN;
         return (
-          <li key={`${action.at}-${index}`}>
+          <li key={`${at}-${index}`}>
             <span style={{ color: `var(${tone})` }}>
               <Icon name={icon} size={16} />
             </span>
             <div>
               <Text size="sm" className="break">
-                <b>{action.action}</b>
-                {action.replica && ` · ${action.replica}`}
-                {action.detail && ` · ${action.detail}`}
+                <b>{isKnown(action) ? t(`models.action.${action}`) : action}</b>
+                {replica && ` · ${replica}`}
+                {detail && ` · ${detail}`}
               </Text>
               <Text size="xs" c="dimmed">
-                {dateTime(action.at, language)}
+                {dateTime(at, language)}
               </Text>
             </div>
           </li>
