@@ -15,8 +15,9 @@ import type {
 
 /** The stream brings every change; without it the status is asked for. */
 const STATUS_MS = 2_000;
-/** In case a change was missed. */
+/** In case a change was missed; sooner while the libraries are still being looked at. */
 const STATUS_LIVE_MS = 60_000;
+const DEPENDENCIES_MS = 5_000;
 const SERVED_MS = 15_000;
 const HISTORY_MS = 300_000;
 
@@ -94,11 +95,12 @@ export function useStatus() {
       remember(client, [ofMachine(status)]);
       return status;
     },
-    refetchInterval: ({ state: { error } }) => {
+    refetchInterval: ({ state }) => {
       // A key that was refused stays refused until it is changed, which resets the queries.
-      if (error instanceof ApiError && error.denied) return false;
+      if (state.error instanceof ApiError && state.error.denied) return false;
       const connection = client.getQueryData<Connection>(keys.connection);
-      return connection?.phase === "live" ? STATUS_LIVE_MS : STATUS_MS;
+      if (connection?.phase !== "live") return STATUS_MS;
+      return state.data?.dependencies.length === 0 ? DEPENDENCIES_MS : STATUS_LIVE_MS;
     },
   });
 }
@@ -163,7 +165,7 @@ export function useRequests(filter: RequestFilter, limit: number) {
   });
 }
 
-/** Put a model that the gateway has told us about where everybody looks. */
+/** Forget a model that is not configured any more. */
 export function dropModel(client: QueryClient, key: string): void {
   client.setQueryData<Status>(keys.status, (old) => {
     if (!old) return old;
@@ -173,6 +175,7 @@ export function dropModel(client: QueryClient, key: string): void {
   client.setQueryData<ServedModel[]>(keys.served, (old) => old?.filter(({ root }) => root !== key));
 }
 
+/** Put a model that the gateway has told us about where everybody looks. */
 export function putModel(client: QueryClient, model: Model): void {
   client.setQueryData<Status>(keys.status, (old) =>
     old ? { ...old, models: { ...old.models, [model.key]: model } } : old,
