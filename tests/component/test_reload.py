@@ -216,6 +216,15 @@ def test_a_model_that_does_not_run_takes_on_everything_at_once(tmp_path: Path) -
         assert str(other) in running.models()["small"]["replicas"][0]["argv"]
 
 
+def test_a_configuration_that_failed_and_was_mended_may_be_tried_at_once(tmp_path: Path) -> None:
+    with configured(tmp_path, small(engine_args="--fake-exit-at-start 3")) as running:
+        assert running.say("small").status_code == 503
+        assert running.models()["small"]["state"] == "failed"
+        running.reload(small())
+        answer = running.say("small", max_tokens=2)
+        assert answer.status_code == 200, answer.text
+
+
 def test_a_model_of_another_kind_takes_the_place_of_the_old(tmp_path: Path) -> None:
     with configured(tmp_path, small()) as running:
         running.load("small")

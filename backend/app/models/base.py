@@ -284,7 +284,7 @@ class BaseModelWrapper(abc.ABC):
 
     def _refuse_failed(self) -> None:
         failure = self.failure
-        if failure is not None and self.state is State.FAILED:
+        if failure is not None and self.state is State.FAILED and self.supervisor.settled:
             left = failure.at + self.settings.failed_retry_s - time.time()
             if left > 0:
                 raise self.model_failed(failure, left)

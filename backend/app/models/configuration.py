@@ -40,6 +40,8 @@ class Configuration:
             self._waiting = spec, artifacts_of(spec)
         self._put_in_force(without_engine(model.spec, spec))
         if not model.replicas and model.supervisor.settled:
+            if self._waiting and model.supervisor.failure:
+                model.supervisor.want(up=False)  # what failed was the old one: it may be tried
             self.adopt()
         model.update_runtime("configured", self._remark())
         model.supervisor.wake()
