@@ -115,6 +115,16 @@ def test_a_request_that_completed_all_the_same_is_completed() -> None:
     assert record.outcome == "completed"
 
 
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [(400, "rejected"), (429, "rejected"), (500, "failed"), (502, "failed"), (503, "failed")],
+)
+def test_what_was_refused_is_rejected_and_not_failed(status: int, outcome: Outcome) -> None:
+    record = begin(activity())
+    record.finish("failed", status)
+    assert record.outcome == outcome
+
+
 def test_a_client_that_leaves_is_named() -> None:
     record = begin(activity())
     record.finish("cancelled", 499)

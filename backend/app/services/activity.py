@@ -123,13 +123,16 @@ class Record:
     ) -> None:
         """End it. Only the first call counts, so that every path out of a route may call it.
 
-        A request that was cancelled and then failed of it is cancelled, not failed.
+        A request that was cancelled and then failed of it is cancelled, not failed; one that was
+        refused (4xx: its own fault, or no place for it) is rejected.
         `approximate`: the tokens were counted from what was seen, for want of a `usage`.
         """
         if self.outcome is not None:
             return
         if outcome == "failed" and self.cancelled_by is not None:
             outcome = "cancelled"
+        if outcome == "failed" and 400 <= status < 500:
+            outcome = "rejected"
         if outcome == "cancelled" and self.cancelled_by is None:
             self.cancelled_by = "client"
         self.outcome = outcome

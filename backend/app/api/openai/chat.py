@@ -12,6 +12,7 @@ from backend.app.errors import GatewayError, InvalidRequest
 from backend.app.middleware import dialect_of
 from backend.app.models.base import BaseModelWrapper
 from backend.app.models.spec import Kind
+from backend.app.services.content import prompt_of
 from backend.app.services.media import inline_remote
 from backend.app.services.media_scan import peek
 
@@ -54,11 +55,13 @@ async def forward(request: Request, gateway: Gateway, *kinds: Kind) -> Response:
     seen = peek(body)
     model = wanted_model(gateway, seen.model, *kinds)
     record = begin(gateway, request.scope, model.key, path, stream=seen.stream)
+    if gateway.activity.keep_content:
+        record.keep(prompt=prompt_of(body))
     try:
         if seen.media:
             body = await inline_remote(body, gateway.media)
     except GatewayError as exc:
-        record.finish("rejected", exc.status, error=exc.message)
+        record.finish("failed", exc.status, error=exc.message)
         raise
     except BaseException:
         record.finish("failed", 500)

@@ -32,6 +32,7 @@ from backend.app.errors import (
 )
 from backend.app.models.base import BaseModelWrapper
 from backend.app.services.activity import Outcome, Record
+from backend.app.services.content import KeptAnswer
 
 COMMENT = b": still working\n\n"
 """An SSE comment: proxies see traffic, clients ignore it."""
@@ -73,6 +74,7 @@ class Relay(Response):
         self._call = call
         self._record = record
         self._tail = StreamTail()
+        self._kept = KeptAnswer(wanted=gateway.activity.keep_content)
         self._stack = contextlib.AsyncExitStack()
         self._started = False
         self._sending_since: float | None = None
@@ -124,6 +126,9 @@ class Relay(Response):
 
     def _finish(self, outcome: Outcome, status: int, error: str | None = None) -> None:
         usage = self._tail.usage()
+        answer = self._kept.text(stream=self._call.stream)
+        if answer is not None:
+            self._record.keep(answer=answer)
         self._record.finish(
             outcome,
             status,
@@ -189,6 +194,7 @@ class Relay(Response):
             await self._send_start(send, answer.status, headers)
             while chunk is not None:
                 self._tail.see(chunk)
+                self._kept.see(chunk)
                 await self._send_body(send, chunk)
                 chunk = await answer.chunk(self._limits.request_idle_s)
             await self._send_body(send, b"", more=False)
@@ -244,6 +250,7 @@ class Relay(Response):
                 self._record.first_token()
                 self._first(chunk)
             tail.see(chunk)
+            self._kept.see(chunk)
             await self._send_body(send, chunk)
         if not tail.ended_with(self._call.end_marks):
             raise EngineError("The engine ended the stream before it was complete.")

@@ -60,7 +60,7 @@ class StreamTail:
         """From the engine's own usage object if the end holds one, else from the frames."""
         completion = _last(_COMPLETION, self.last)
         if completion is None:
-            return Usage(None, self.frames or None, approximate=True)
+            return Usage(None, self.frames or None, approximate=self.frames > 0)
         return Usage(_last(_PROMPT, self.last), completion, approximate=False)
 
 
