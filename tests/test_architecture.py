@@ -25,7 +25,7 @@ else:
 APP = ROOT / "backend" / "app"
 MOST_LINES = 400
 MEDIAN_LINES = 150
-PURE = ("models/placement.py", "audio/align.py", "audio/formats.py")
+PURE = ("models/placement.py", "models/eviction.py", "audio/align.py", "audio/formats.py")
 IMPURE = {"asyncio", "datetime", "io", "logging", "os", "pathlib", "random", "socket", "time"}
 HEAVY = {"torch", "torchaudio", "vllm", "nemo", "pyannote", "transformers", "silero_vad"}
 MISSION = {

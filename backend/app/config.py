@@ -6,9 +6,7 @@ frozen after start. `doc/operations.md` documents each one; a test fails when on
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import tempfile
 from functools import cached_property
 from pathlib import Path
@@ -16,17 +14,29 @@ from typing import Annotated, Any, Literal
 
 from dotenv.parser import parse_stream
 from pydantic import (
-    AfterValidator,
     AliasChoices,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    SecretStr,
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from backend.app.setting_types import (
+    Arguments,
+    DeviceIds,
+    HomePath,
+    LogLevel,
+    Names,
+    OptionalLength,
+    OptionalPath,
+    OptionalSecret,
+    OptionalText,
+    ReplicaCount,
+    Seconds,
+    Secrets,
+)
 
 REAL_MODELS = {
     "qwen": "Qwen/Qwen3-VL-30B-A3B-Instruct",
@@ -56,61 +66,6 @@ class BadSetting(ConfigError):
         super().__init__(f"{key.upper()}_{field.upper()}{shown}: {reason}")
 
 
-def _split(value: object) -> object:
-    """`a,b`, `a, b`, `["a","b"]`, `[]`, `null`, empty and unset all mean a list."""
-    if value is None:
-        return ()
-    if isinstance(value, int):
-        return (value,)
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    if not text or text.lower() in {"null", "none"}:
-        return ()
-    if text.startswith("["):
-        try:
-            return tuple(json.loads(text))
-        except ValueError as exc:
-            raise ValueError('write a list as a,b or as JSON: ["a","b"]') from exc
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _blank_is_none(value: object) -> object:
-    if isinstance(value, str) and value.strip().lower() in {"", "null", "none"}:
-        return None
-    return value
-
-
-def _joined(value: object) -> object:
-    """A list of arguments, as a file may give them, in the one way they are kept."""
-    return shlex.join(map(str, value)) if isinstance(value, list) else value
-
-
-def _splittable(text: str) -> str:
-    try:
-        shlex.split(text)
-    except ValueError as exc:
-        raise ValueError(f"it cannot be split: {exc}") from None
-    return text
-
-
-def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-DeviceIds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], NoDecode, BeforeValidator(_split)]
-Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
-OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_blank_is_none)]
-HomePath = Annotated[Path, AfterValidator(Path.expanduser)]
-"""`~` means home here too: no shell expands what stands in `.env`."""
-OptionalPath = Annotated[HomePath | None, BeforeValidator(_blank_is_none)]
-OptionalText = Annotated[str | None, BeforeValidator(_blank_is_none)]
-Seconds = Annotated[float, Field(ge=0)]
-LogLevel = Annotated[
-    Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)
-]
-
 _SOURCE = SettingsConfigDict(
     env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, env_ignore_empty=False
 )
@@ -138,14 +93,17 @@ class ModelSettings(BaseModel):
     """Commit, tag or branch to pin. Empty: the newest."""
     gpu_ids: DeviceIds = ()
     """Device numbers as nvidia-smi shows them. Empty: the gateway chooses."""
-    replicas: Annotated[int, Field(ge=1, le=64)] = 1
+    replicas: ReplicaCount = 1
+    """Engines of this model; `auto`: as many as fit, at least one."""
+    pin: bool = False
+    """Never evict it to make room for another model."""
     idle_unload_s: Seconds = 0
     """Unload after so many seconds without a request; 0 keeps it loaded."""
     max_in_flight: Annotated[int, Field(ge=1)] = 64
     """Requests at once per replica; also the engine's largest batch."""
     max_queue: Annotated[int, Field(ge=0)] = 256
     """Requests that may wait for a place; beyond it 429."""
-    engine_args: Annotated[str, BeforeValidator(_joined), AfterValidator(_splittable)] = ""
+    engine_args: Arguments = ""
     """More arguments for the engine's command line, written as in a shell."""
     python: OptionalPath = None
     """Interpreter of the environment the engine runs in. Empty: the gateway's own."""
@@ -154,7 +112,7 @@ class ModelSettings(BaseModel):
 
 
 class VllmSettings(ModelSettings):
-    max_model_len: Annotated[int | None, Field(ge=256), BeforeValidator(_blank_is_none)] = None
+    max_model_len: OptionalLength = None
     """Longest prompt plus answer, in tokens. Empty: 32768 on GPUs, 2048 without."""
 
 
@@ -246,6 +204,10 @@ class Settings(_Blankable):
     """How long requests in flight may finish when a model is unloaded or the gateway stops."""
     client_write_s: Annotated[float, Field(gt=0)] = 120
     """A reader who takes nothing for so long is dropped."""
+    memory_back_s: Seconds = 15
+    """How long a GPU may take to give back what a stopped engine held."""
+    min_residence_s: Seconds = 60
+    """A model that was loaded is not evicted for so long."""
     crash_limit: Annotated[int, Field(ge=1)] = 3
     """So many crashes in a row and a replica stays failed."""
     crash_backoff_s: Seconds = 1

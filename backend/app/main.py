@@ -44,6 +44,7 @@ from backend.app.models.configured import build_specs
 from backend.app.models.contracts import Artifacts
 from backend.app.models.embedding import EmbeddingModel
 from backend.app.models.modelset import choose_set
+from backend.app.models.needs import Needs
 from backend.app.models.placer import Placer
 from backend.app.models.pyannote import PyannoteDiarizationModel
 from backend.app.models.qwen import QwenModel
@@ -136,7 +137,8 @@ def _build(settings: Settings, log_setup: LogSetup) -> tuple[Gateway, LocalLaunc
     bus = EventBus(lambda: event_snapshot(gateway))
 
     def sampled(sample: Sample) -> None:
-        machine = machine_json(sample, monitor.stale)
+        placer.meter.watch(sample.reading, sample.read_at)
+        machine = machine_json(sample, monitor.stale, placer.ledger)
         bus.publish("machine", machine | {"traffic": registry.traffic()})
 
     monitor = GPUMonitor(look, cache_dir, sampled)
@@ -155,8 +157,10 @@ def _build(settings: Settings, log_setup: LogSetup) -> tuple[Gateway, LocalLaunc
     hub = HFCacheManager(cache_dir, tokens, child_environment(), xet=settings.hf_xet)
     placer = Placer(
         look,
-        lambda spec: registry.models[spec.key].model_path,
-        cpu_allowed=settings.model_set != "real",
+        lambda: registry,
+        settings=settings,
+        needs=Needs(cache_dir),
+        cpu_allowed=chosen.demo,
     )
 
     def configured() -> list[ModelSpec]:
@@ -171,7 +175,7 @@ def _build(settings: Settings, log_setup: LogSetup) -> tuple[Gateway, LocalLaunc
             settings=settings,
             launcher=launcher,
             artifacts=artifacts(spec),
-            place=placer.place,
+            placer=placer,
             publish=publish,
         )
 
@@ -199,6 +203,7 @@ def _build(settings: Settings, log_setup: LogSetup) -> tuple[Gateway, LocalLaunc
         dependencies=DependencyInspector(
             lambda: [model.spec for model in registry.models.values()], child_environment()
         ),
+        placer=placer,
         hub=hub,
         logs=log_setup.ring,
         admin_key=generated,

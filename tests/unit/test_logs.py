@@ -15,9 +15,10 @@ import pytest
 from pydantic import SecretStr
 
 from backend.app import logs
-from backend.app.config import ConfigError, HomePath, Settings
+from backend.app.config import ConfigError, Settings
 from backend.app.logs import LogSetup
 from backend.app.redact import Redactor
+from backend.app.setting_types import HomePath
 
 log = logging.getLogger("tests.logs")
 Start = Callable[..., LogSetup]

@@ -33,7 +33,11 @@ def test_what_is_wanted_is_served_on_any_machine(wanted: str, reading: Reading) 
     ("reading", "demo", "reason"),
     [
         (EMPTY, True, "no GPU is visible"),
-        (machine(24), True, r"cannot hold .* 64.0 GiB on 1 GPU\(s\); GPU 0: 24.0 GiB free"),
+        (
+            machine(24),
+            True,
+            r"cannot hold .* 64.0 GiB .* on 1 GPU\(s\); the emptiest: GPU 0: 24.0 GiB free",
+        ),
         (machine(141, used_gib=100), True, "GPU 0: 41.0 GiB free"),
         (machine(24, 24), True, "cannot hold"),
         (machine(80), False, r"1 GPU\(s\) can hold"),

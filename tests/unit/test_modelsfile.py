@@ -121,7 +121,7 @@ def test_the_environment_wins_over_the_file_for_the_first_three(
         ("[a]\nkind = 'asr'\nmodel = 'name'", 3, "name: write a Hub repository as owner/name"),
         ("[a]\nkind = 'asr'\nmodel = '/none'", 3, "/none: there is no such path"),
         ("[a]\nkind = 'asr'\nmodel = 'o/a'\ngpu_ids = [\n0,\n'b',\n]", 4, "write gpu_ids = [0, 1]"),
-        ("[qwen]\nreplicas = 0", 2, "0: Input should be greater than or equal to 1"),
+        ("[qwen]\nreplicas = 0", 2, "0: write a number from 1 to 64, or auto"),
         ("[qwen]\nengine_args = \"--a 'b\"", 2, "it cannot be split: No closing quotation"),
         ("[qwen]\nidle_unload_s = 'soon'", 2, "write idle_unload_s = 3600"),
         ("x = 1", 1, "write the settings of a model below a line [x]"),

@@ -1,105 +1,98 @@
-"""Placement decisions on what the GPUs say, and what is said when they say nothing."""
+"""What is asked of placement, and what is said when the GPUs say nothing."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from backend.app.config import QwenSettings
 from backend.app.errors import ModelFailed
-from backend.app.gpu.probe import Gpu, Reading
+from backend.app.gpu.probe import Reading
 from backend.app.models import placer
-from backend.app.models.placement import GIB, Grant, Refused
-from backend.app.models.placer import CPU_GRANT, Placer, weight_bytes
-from backend.app.models.spec import Kind, ModelSpec, build_spec
-
-NOTHING = Reading("none", (), ("nvml: no driver",))
+from backend.app.models.placement import GIB, RESERVE_BYTES, Grant, NoRoom, Refused
+from backend.app.models.placer import CPU_GRANT
+from backend.app.models.spec import Kind
+from tests.support.machines import gpu
+from tests.support.models import NO_GPU, fake_models
 
 
 def gpus(*free_gib: int) -> Reading:
-    made = [Gpu(i, f"GPU-{i}", "H", 80 * GIB, (80 - free) * GIB) for i, free in enumerate(free_gib)]
-    return Reading("nvml", tuple(made))
+    return Reading("nvml", tuple(gpu(i, 80, 80 - free) for i, free in enumerate(free_gib)))
 
 
-def place(
-    read: Callable[[], Reading],
-    path: Path,
-    ids: tuple[int, ...] = (),
-    *,
-    replicas: int = 1,
-    cpu_allowed: bool = True,
-    kind: Kind = Kind.CHAT,
-) -> list[Grant]:
-    own = QwenSettings.model_validate({"model": str(path)})
-    spec = build_spec("qwen", kind, own, demo_set=False)
-
-    def path_of(of: ModelSpec) -> str:
-        return of.source
+def grants(tmp: Path, reading: Reading, *args: Any, **model: Any) -> list[Grant]:
+    """What a model called qwen is granted."""
 
     async def body() -> list[Grant]:
-        return await Placer(read, path_of, cpu_allowed=cpu_allowed).place(spec, ids, replicas)
+        async with fake_models(tmp, {"qwen": model}, read=lambda: reading) as registry:
+            qwen = registry.get("qwen")
+            try:
+                return await qwen.placer.place(qwen, *(args or ((), 1)))
+            finally:
+                qwen.placer.release(qwen)
 
     return asyncio.run(body())
 
 
-def checkpoint(path: Path, weights: int) -> Path:
-    config = {"num_attention_heads": 32, "num_key_value_heads": 4}
-    (path / "config.json").write_text(json.dumps(config))
-    with (path / "model.safetensors").open("wb") as file:
-        file.truncate(weights)  # a hole: it takes no room on disk
-    return path
-
-
 def test_weights_activations_and_a_least_cache_decide(tmp_path: Path) -> None:
-    path = checkpoint(tmp_path, 60 * GIB)
-    assert weight_bytes(str(path)) == 60 * GIB
-    assert place(lambda: gpus(30, 80), path) == [Grant((1,), 0.9)]
-    with pytest.raises(Refused, match=r"needs 68.0 GiB on 1 GPU\(s\); GPU 0: 68.0 GiB free"):
-        place(lambda: gpus(68), path)
+    need = 60 * 1.05 + 3 + 2
+    (grant,) = grants(tmp_path, gpus(30, 80), weights=60 * GIB)
+    assert grant == Grant((1,), 0.9, (int(0.9 * 80 * GIB) + RESERVE_BYTES,))
+    with pytest.raises(NoRoom, match=rf"needs {need:.1f} GiB and 1.0 .* GPU 0: 68.0 GiB free"):
+        grants(tmp_path, gpus(68), weights=60 * GIB)
 
 
-def test_chat_spreads_over_several_gpus_and_others_do_not(tmp_path: Path) -> None:
-    path = checkpoint(tmp_path, 100 * GIB)
-    (grant,) = place(lambda: gpus(80, 80), path)
+def test_what_takes_no_more_than_it_needs_is_granted_no_more(tmp_path: Path) -> None:
+    (grant,) = grants(tmp_path, gpus(80), weights=20 * GIB, kind=Kind.EMBEDDING)
+    assert grant.held == (int(20 * GIB * 1.05) + (1 + 3 + 2) * GIB,)
+    assert grant.memory_share == pytest.approx((21 + 5) / 80, abs=0.0001)
+
+
+def test_a_model_that_is_too_large_for_one_gpu_is_spread(tmp_path: Path) -> None:
+    (grant,) = grants(tmp_path, gpus(80, 80), weights=100 * GIB)
     assert grant.gpu_ids == (0, 1)
-    with pytest.raises(Refused):
-        place(lambda: gpus(80, 80), path, kind=Kind.ASR)
 
 
 def test_without_a_gpu_engines_run_on_the_cpu_where_that_is_allowed(tmp_path: Path) -> None:
-    assert place(lambda: NOTHING, tmp_path, replicas=2) == [CPU_GRANT, CPU_GRANT]
+    assert grants(tmp_path, NO_GPU, (), 2) == [CPU_GRANT, CPU_GRANT]
+    assert grants(tmp_path, NO_GPU, (), "auto") == [CPU_GRANT]
     with pytest.raises(Refused, match=r"GPU ids \[1\] were asked for and no GPU is visible"):
-        place(lambda: NOTHING, tmp_path, (1,))
+        grants(tmp_path, NO_GPU, (1,), 1)
 
 
 def test_real_models_without_a_gpu_say_what_to_check(tmp_path: Path) -> None:
+    nothing = Reading("none", (), ("NVML: libnvidia-ml.so.1 not found",))
     with pytest.raises(ModelFailed, match=r"CUDA requis.*nvidia-smi.*--gpus all") as failed:
-        place(lambda: NOTHING, tmp_path, cpu_allowed=False)
+        grants(tmp_path, nothing)
     assert failed.value.code == "cuda_required"
 
 
 def test_gpus_that_do_not_answer_are_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placer, "PROBE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(placer, "READ_S", 0.05)
     answer = threading.Event()
+    calls: list[Callable[[], Awaitable[None]]] = []
 
     def hang() -> Reading:
-        answer.wait(20)
-        return NOTHING
+        if calls:
+            answer.wait(20)
+        return NO_GPU
 
     async def body() -> None:
-        try:
-            own = QwenSettings.model_validate({"model": str(tmp_path)})
-            spec = build_spec("qwen", Kind.CHAT, own, demo_set=False)
-            with pytest.raises(ModelFailed, match="did not answer within"):
-                await Placer(hang, lambda s: s.source, cpu_allowed=True).place(spec, (), 1)
-        finally:
-            answer.set()
+        async with fake_models(tmp_path, {"qwen": {}}, read=hang) as registry:
+            qwen = registry.get("qwen")
+            calls.append(lambda: asyncio.sleep(0))
+            try:
+                for _ in range(2):
+                    with pytest.raises(ModelFailed, match="did not answer within") as failed:
+                        await qwen.placer.place(qwen, (), 1)
+                    assert failed.value.code == "gpu_unreadable"
+            finally:
+                answer.set()
 
     asyncio.run(body())

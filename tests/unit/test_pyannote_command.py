@@ -29,7 +29,7 @@ def wrapper(tmp_path: Path, engine_args: str = "") -> PyannoteDiarizationModel:
         settings=Settings.model_validate({"model_cache_dir": tmp_path / "cache"}),
         launcher=cast(Any, None),
         artifacts=LocalFiles(spec.source),
-        place=cast(Any, None),
+        placer=cast(Any, None),
         publish=lambda kind, data: None,
     )
 

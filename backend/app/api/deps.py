@@ -20,6 +20,7 @@ from backend.app.logs import LogRing
 from backend.app.metrics import Metrics
 from backend.app.middleware import request_id_of
 from backend.app.models.change import Change
+from backend.app.models.placer import Placer
 from backend.app.models.registry import ModelRegistry
 from backend.app.models.reload import Reloader
 from backend.app.services.activity import Activity, Record
@@ -48,6 +49,7 @@ class Gateway:
     cache_dir: Path
     monitor: GPUMonitor
     dependencies: DependencyInspector
+    placer: Placer
     hub: HFCacheManager
     logs: LogRing
     admin_key: GeneratedKey | None = None

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -136,6 +136,11 @@ class LocalEngine:
         if self.task.done():
             return None
         return await asyncio.to_thread(proctree.memory, self._guard.pid)
+
+    async def own(self, processes: Collection[int]) -> frozenset[int]:
+        if self.task.done():
+            return frozenset()
+        return await asyncio.to_thread(proctree.members, self._guard.pid) & frozenset(processes)
 
     def _ask(self, command: bytes) -> None:
         if self.task.done():

@@ -8,7 +8,7 @@ a process id, so an engine may just as well run on another machine.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -82,6 +82,13 @@ class Engine(Protocol):
 
     async def rss_bytes(self) -> int | None:
         """Memory of the engine's whole process tree, where that can be known."""
+        ...
+
+    async def own(self, processes: Collection[int]) -> frozenset[int]:
+        """Which of a GPU driver's process numbers are this engine's, where that can be known.
+
+        In a container the driver may count processes as the host does: then it is none of them.
+        """
         ...
 
 

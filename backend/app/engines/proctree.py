@@ -12,6 +12,15 @@ MARKER = "SERVERTESTLLM_ENGINE"
 """Environment variable that every process of an engine inherits; its value names that engine."""
 
 
+def members(process: int) -> frozenset[int]:
+    """A process and all its descendants; empty when it is gone. Blocks for a few milliseconds."""
+    try:
+        root = psutil.Process(process)
+        return frozenset({process, *(child.pid for child in root.children(recursive=True))})
+    except psutil.NoSuchProcess:
+        return frozenset()
+
+
 def memory(process: int) -> int | None:
     """Bytes of a process and all its descendants, shared pages counted once; None when gone.
 

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from backend.app.config import Settings
 from backend.app.engines.client import EngineClient
@@ -30,8 +30,10 @@ from backend.app.errors import (
 )
 from backend.app.models.admission import Admission
 from backend.app.models.configuration import Configuration
-from backend.app.models.contracts import Artifacts, Goal, Lease, Place
-from backend.app.models.placement import Grant
+from backend.app.models.contracts import Artifacts, Goal, Lease
+from backend.app.models.meter import Gauge
+from backend.app.models.placement import Grant, Replicas
+from backend.app.models.placer import Placer
 from backend.app.models.replica import Replica
 from backend.app.models.runtime import Runtime
 from backend.app.models.snapshot import snapshot
@@ -59,7 +61,7 @@ class BaseModelWrapper(abc.ABC):
         settings: Settings,
         launcher: Launcher,
         artifacts: Artifacts,
-        place: Place,
+        placer: Placer,
         publish: Callable[[str, dict[str, Any]], None],
     ) -> None:
         self.spec = spec
@@ -70,7 +72,8 @@ class BaseModelWrapper(abc.ABC):
         self.runtime = Runtime(details={"source": spec.source})
         self.admission = Admission(spec.max_in_flight, spec.max_queue)
         self.preferred_device_ids: tuple[int, ...] = spec.gpu_ids
-        self.supervisor = Supervisor(self, place)
+        self.placer = placer
+        self.supervisor = Supervisor(self)
         self.configuration = Configuration(self)
         self.on_renamed: Callable[[], None] = lambda: None
         """Called when the model answers to other names than before."""
@@ -91,6 +94,19 @@ class BaseModelWrapper(abc.ABC):
 
     @abc.abstractmethod
     def parse_line(self, line: str) -> Progress | None: ...
+
+    least_cache: ClassVar[int] = 0
+    """Bytes of cache without which its engine is not worth starting."""
+    elastic: ClassVar[bool] = False
+    """Its engine takes all the GPU memory that it is granted, for its cache."""
+
+    def legal_sizes(self) -> Sequence[int]:
+        """Over how many GPUs one replica may spread."""
+        return (1,)
+
+    def cache_bytes(self, line: str) -> int | None:
+        """What of each GPU its engine keeps for its cache, where this line says so."""
+        return None
 
     # ---- what can be seen -------------------------------------------------------------------
 
@@ -187,12 +203,12 @@ class BaseModelWrapper(abc.ABC):
         self.supervisor.begin()
         self.update_runtime("instantiated", f"{self.spec.kind.value} from {self.spec.source}")
 
-    def load(self, gpu_ids: Sequence[int] | None = None, replicas: int | None = None) -> Goal:
+    def load(self, gpu_ids: Sequence[int] | None = None, replicas: Replicas | None = None) -> Goal:
         """Want it up. Joins a load under way; another layout than today's means a reload."""
         self._refuse_closed()
         ids = self.preferred_device_ids if gpu_ids is None else tuple(gpu_ids)
         count = replicas or self.configuration.wanted.replicas
-        if ids and len(ids) % count:
+        if ids and count != "auto" and len(ids) % count:
             raise InvalidRequest(
                 f"{len(ids)} GPU ids cannot be shared equally by {count} replicas.",
                 param="gpu_device_ids",
@@ -221,6 +237,16 @@ class BaseModelWrapper(abc.ABC):
             )
         self.update_runtime("download requested")
         return supervisor.want(up=False, fetch=True)
+
+    async def evict(self, reason: str, timeout_s: float) -> bool:
+        """Take it down for another model's sake. True once the engines it had are gone.
+
+        A request that comes meanwhile is answered by them, or has it loaded again.
+        """
+        going = self.replicas
+        self.update_runtime("evicted", reason)
+        self.supervisor.want(up=False)
+        return await self.until(lambda: self.replicas is not going, timeout_s)
 
     def cancel(self) -> Goal:
         """Stop a download or a load that is under way."""
@@ -351,6 +377,7 @@ class BaseModelWrapper(abc.ABC):
             f"{self.key}-{index}",
             index,
             recipe=self,
+            gauge=Gauge(self.placer.meter, self),
             launcher=self._launcher,
             settings=self.settings,
             on_change=self._replica_changed,

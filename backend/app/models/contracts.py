@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from backend.app.engines.client import EngineClient
-from backend.app.models.placement import Grant
+from backend.app.models.placement import Replicas
 from backend.app.models.spec import ModelSpec
 from backend.app.models.state import Progress
 
@@ -33,10 +33,6 @@ class Artifacts(Protocol):
         ...
 
 
-Place = Callable[[ModelSpec, Sequence[int], int], Awaitable[list[Grant]]]
-"""(spec, chosen GPU ids, replicas) -> one grant per replica; raises Refused."""
-
-
 @dataclass(frozen=True)
 class Goal:
     """What is wanted of a model. A larger number is a newer wish."""
@@ -45,7 +41,7 @@ class Goal:
     up: bool
     fetch: bool = False
     gpu_ids: tuple[int, ...] = ()
-    replicas: int = 1
+    replicas: Replicas = 1
 
 
 class Superseded(Exception):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from backend.app.config import Settings
 from backend.app.gpu.probe import Reading
-from backend.app.models.placement import GIB, Refused, place
+from backend.app.models.placement import GIB, Books, Refused, Wish, place
 
 REAL_CHAT_BYTES = 64 * GIB
 """Qwen3-VL-30B-A3B in bfloat16: 58 GiB of weights, activations, and a least KV cache."""
@@ -27,8 +27,9 @@ def choose(wanted: str, reading: Reading) -> ModelSet:
         return ModelSet(wanted == "demo", f"MODEL_SET={wanted}")
     if not reading.gpus:
         return ModelSet(True, "no GPU is visible")
+    wish = Wish("qwen", REAL_CHAT_BYTES, PARALLEL_SIZES, elastic=True)
     try:
-        place(reading.gpus, ids=(), replicas=1, need=REAL_CHAT_BYTES, legal=PARALLEL_SIZES)
+        place(reading.gpus, Books(), wish)
     except Refused as exc:
         return ModelSet(True, f"the GPUs cannot hold the real models: {exc}")
     return ModelSet(False, f"{len(reading.gpus)} GPU(s) can hold the real models")

@@ -1,24 +1,39 @@
-"""One placement decision at a time: reads the GPUs, asks `placement`, explains a refusal."""
+"""Places models: reads the GPUs, asks `eviction.decide`, keeps the ledger, makes room.
+
+Decisions are made one at a time; nothing but the GPUs and the disk is waited for meanwhile. What
+was granted is held from the decision on, also while the models that must go first still go.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from backend.app.config import Settings
 from backend.app.errors import ModelFailed
 from backend.app.gpu.probe import Reading
-from backend.app.models.placement import GIB, Grant, Refused, place
-from backend.app.models.spec import Kind, ModelSpec
-from backend.app.models.vllm import legal_parallel_sizes
-from backend.app.waiting import within
+from backend.app.gpu.reader import GPUReader, Unreadable
+from backend.app.models.eviction import Decision, decide
+from backend.app.models.ledger import Ledger
+from backend.app.models.meter import Meter
+from backend.app.models.needs import Needs
+from backend.app.models.placement import Grant, NoRoom, Refused, Replicas, Wish, free_on
+
+if TYPE_CHECKING:
+    from backend.app.models.base import BaseModelWrapper
+    from backend.app.models.registry import ModelRegistry
 
 log = logging.getLogger(__name__)
 
-LEAST_KV_BYTES = 2 * GIB
-ACTIVATION_BYTES = 3 * GIB
-PROBE_TIMEOUT_S = 30
+READ_S = 30.0
+"""How long the GPUs may take to answer before a model is refused."""
+ATTEMPTS = 3
+"""So often room is made before a model is refused."""
+SLACK_S = 15.0
+"""What an eviction may take beyond the deadlines of its steps."""
 CPU_GRANT = Grant((), 0.0)
 
 CUDA_REQUIRED = (
@@ -28,50 +43,138 @@ CUDA_REQUIRED = (
 )
 
 
-def weight_bytes(path: str) -> int:
-    """What the weights take on disk, which is what they take in memory."""
-    root = Path(path)
-    if root.is_file():
-        return root.stat().st_size
-    kinds = ("*.safetensors", "*.nemo", "*.bin")
-    return sum(f.stat().st_size for kind in kinds for f in root.rglob(kind))
-
-
 class Placer:
-    """Serialises decisions. `cpu_allowed`: engines may run without a GPU when there is none."""
+    """`registry` is asked for only once models are placed. `cpu_allowed`: engines may run without
+    a GPU where there is none."""
 
     def __init__(
         self,
         read: Callable[[], Reading],
-        path_of: Callable[[ModelSpec], str],
+        registry: Callable[[], ModelRegistry],
         *,
+        settings: Settings,
+        needs: Needs,
         cpu_allowed: bool,
     ) -> None:
-        self._read = read
-        self._path_of = path_of
+        self._reader = GPUReader(read)
+        self._registry = registry
+        self._settings = settings
+        self._needs = needs
         self._cpu_allowed = cpu_allowed
+        self._had_gpus = False
         self._turn = asyncio.Lock()
+        self.ledger = Ledger()
+        self.meter = Meter(self._reader, self.ledger, needs, settings)
+
+    async def place(
+        self, model: BaseModelWrapper, ids: Sequence[int], replicas: Replicas
+    ) -> list[Grant]:
+        """One grant per replica, held until `release`; idle models go for them where they must.
+
+        Raises Refused with numbers, or ModelFailed when the GPUs are missing or do not answer.
+        """
+        for _ in range(ATTEMPTS):
+            decision = await self._decide(model, ids, replicas)
+            if not decision.evict:
+                return list(decision.grants)
+            try:
+                await self._make_room(model, decision.evict)
+                if await self._came_true(model):
+                    return list(decision.grants)
+            except BaseException:
+                self.release(model)
+                raise
+            self.release(model)
+        gone = ", ".join(decision.evict)
+        raise NoRoom(f"Room was made {ATTEMPTS} times (last by {gone}) and was gone each time.")
+
+    async def check(self, model: BaseModelWrapper, ids: Sequence[int], replicas: Replicas) -> None:
+        """Raises like `place` when it would; grants nothing. Its own memory counts as free."""
+        await self._decide(model, ids, replicas, hold=False)
+
+    def release(self, model: BaseModelWrapper) -> None:
+        """Its engines are gone, or never came."""
+        self.ledger.release(model.key)
+        self.meter.changed()
+
+    async def _decide(
+        self,
+        model: BaseModelWrapper,
+        ids: Sequence[int],
+        replicas: Replicas,
+        *,
+        hold: bool = True,
+    ) -> Decision:
+        async with self._turn:
+            wish, awaited = await asyncio.to_thread(self._wishes, model, ids, replicas)
+            reading = await self._look()
+            if not reading.gpus:
+                return Decision(self._without_gpu(reading, wish))
+            self.ledger.settle(reading)
+            decision = decide(
+                reading.gpus,
+                self.ledger.books(reading),
+                self._registry().residents(),
+                wish,
+                awaited,
+                now=time.monotonic(),
+                min_residence_s=self._settings.min_residence_s,
+            )
+            if hold:
+                begun = not decision.evict
+                self.ledger.hold(model.key, decision.grants, reading, begun=begun)
+                self.meter.changed()
+            return decision
+
+    def _wishes(
+        self, model: BaseModelWrapper, ids: Sequence[int], replicas: Replicas
+    ) -> tuple[Wish, list[Wish]]:
+        """What is to be placed, and for whom else room should be left. Looks at files."""
+
+        def wish(of: BaseModelWrapper, ids: Sequence[int], replicas: Replicas) -> Wish:
+            cache, elastic = of.least_cache, of.elastic
+            need = self._needs.of(of.spec, of.artifacts.path(), least_cache=cache, elastic=elastic)
+            return Wish(of.key, need, tuple(of.legal_sizes()), tuple(ids), replicas, elastic)
+
+        placed = self.ledger.models() | {model.key}
+        others = [m for m in self._registry().serving.values() if m.key not in placed]
+        awaited = [wish(m, m.preferred_device_ids, 1) for m in others if not m.elastic]
+        return wish(model, ids, replicas), awaited
 
     async def _look(self) -> Reading:
         try:
-            return await within(PROBE_TIMEOUT_S, asyncio.to_thread(self._read))
-        except asyncio.TimeoutError:
-            reason = f"The GPUs did not answer within {PROBE_TIMEOUT_S} s. Does `nvidia-smi`?"
-            raise ModelFailed(reason) from None
+            reading = await self._reader.fresh(READ_S)
+        except Unreadable as exc:
+            raise ModelFailed(f"{exc} Does `nvidia-smi`?", code="gpu_unreadable") from exc
+        self._had_gpus = self._had_gpus or bool(reading.gpus)
+        return reading
 
-    async def place(self, spec: ModelSpec, ids: Sequence[int], replicas: int) -> list[Grant]:
-        """Raises Refused with numbers, or ModelFailed `cuda_required` where only a GPU will do."""
+    def _without_gpu(self, reading: Reading, wish: Wish) -> tuple[Grant, ...]:
+        why = "; ".join(reading.problems)
+        if self._had_gpus:
+            raise ModelFailed(
+                f"The GPUs that were there are gone ({why}). Does `nvidia-smi` list them?",
+                code="gpu_lost",
+            )
+        if wish.ids:
+            raise Refused(f"GPU ids {list(wish.ids)} were asked for and no GPU is visible.")
+        if not self._cpu_allowed:
+            log.error("no GPU: %s", why)
+            raise ModelFailed(CUDA_REQUIRED, code="cuda_required")
+        return (CPU_GRANT,) * wish.least_replicas
+
+    async def _make_room(self, model: BaseModelWrapper, gone: Sequence[str]) -> None:
+        limits = self._settings
+        limit = limits.drain_s + limits.engine_term_s + limits.memory_back_s + SLACK_S
+        await self._registry().evict(gone, f"to make room for {model.key}", limit)
+
+    async def _came_true(self, model: BaseModelWrapper) -> bool:
+        """Is the memory there now that was granted in the hope of it?"""
         async with self._turn:
             reading = await self._look()
-            if not reading.gpus:
-                if ids:
-                    raise Refused(f"GPU ids {list(ids)} were asked for and no GPU is visible.")
-                if not self._cpu_allowed:
-                    log.error("no GPU: %s", "; ".join(reading.problems))
-                    raise ModelFailed(CUDA_REQUIRED, code="cuda_required")
-                return [CPU_GRANT] * replicas
-            path = self._path_of(spec)
-            need = int(weight_bytes(path) * 1.05) + LEAST_KV_BYTES + ACTIVATION_BYTES
-            on_vllm = spec.kind in {Kind.CHAT, Kind.EMBEDDING}
-            legal = legal_parallel_sizes(path) if on_vllm else [1]
-            return place(reading.gpus, ids=ids, replicas=replicas, need=need, legal=legal)
+            self.ledger.begin(model.key, reading)
+            self.meter.changed()
+            books = self.ledger.books(reading)
+            free = {g.index: free_on(g, books) for g in reading.gpus}
+            mine = {hold.gpu for hold in books.holds if hold.model == model.key}
+            return all(free.get(gpu, -1) >= 0 for gpu in mine)

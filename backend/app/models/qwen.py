@@ -10,6 +10,7 @@ from backend.app.models.vllm import VllmModel
 class QwenModel(VllmModel):
     """Proven by one token."""
 
+    elastic = True
     proof_path = "/v1/chat/completions"
     proof_body: ClassVar[dict[str, Any]] = {
         "messages": [{"role": "user", "content": "ping"}],

@@ -11,7 +11,10 @@ from typing import Any
 from backend.app.errors import ModelNotFound
 from backend.app.models.base import BaseModelWrapper
 from backend.app.models.contracts import Lease
+from backend.app.models.eviction import Resident
+from backend.app.models.placement import Replicas
 from backend.app.models.spec import Kind
+from backend.app.models.state import State
 
 log = logging.getLogger(__name__)
 
@@ -106,11 +109,23 @@ class ModelRegistry:
                 model.load()
 
     def load(
-        self, key: str, gpu_ids: Sequence[int] | None = None, replicas: int | None = None
+        self, key: str, gpu_ids: Sequence[int] | None = None, replicas: Replicas | None = None
     ) -> BaseModelWrapper:
         model = self.get(key)
         model.load(gpu_ids, replicas)
         return model
+
+    def residents(self) -> list[Resident]:
+        """The models that have engines, as far as evicting them goes."""
+        return [_resident(model) for model in self.models.values() if model.replicas]
+
+    async def evict(self, keys: Sequence[str], reason: str, timeout_s: float) -> None:
+        """Take these models down; come back when their engines are gone or time is over."""
+        models = [self.models[key] for key in keys if key in self.models]
+        gone = await asyncio.gather(*(model.evict(reason, timeout_s) for model in models))
+        for model, done in zip(models, gone, strict=True):
+            if not done:
+                log.error("%s: not evicted within %.0f s", model.key, timeout_s)
 
     def status(self) -> dict[str, Any]:
         return {key: model.snapshot() for key, model in self.models.items()}
@@ -130,3 +145,14 @@ class ModelRegistry:
         await asyncio.gather(*(model.close() for model in self.models.values()))
         await self.gone(*self._retiring)
         log.info("all models are unloaded")
+
+
+def _resident(model: BaseModelWrapper) -> Resident:
+    settled = model.supervisor.settled and model.state is State.READY
+    return Resident(
+        model.key,
+        leases=model.admission.taken + model.admission.queued,
+        pinned=model.spec.pin,
+        last_used=model.last_used,
+        since=model.supervisor.up_since if settled else None,
+    )

@@ -19,6 +19,7 @@ from backend.app.engines.client import EngineClient
 from backend.app.engines.launcher import Engine, EngineSpec, Exit, Launcher, LaunchError
 from backend.app.engines.ready import EngineExited, ReadyTimeout, wait_ready
 from backend.app.errors import GatewayError
+from backend.app.models.meter import Gauge
 from backend.app.models.placement import Grant
 from backend.app.models.state import Failure, Phase, Progress, State
 from backend.app.waiting import within
@@ -48,14 +49,23 @@ class Recipe(Protocol):
 
     def parse_line(self, line: str) -> Progress | None: ...
 
+    def cache_bytes(self, line: str) -> int | None:
+        """What the engine keeps of each GPU for its cache, where the line says so."""
+        ...
+
 
 @dataclass(frozen=True)
 class Receipt:
-    """What came back when an engine was stopped."""
+    """What came back when an engine was stopped: of the GPUs' memory, without one of the machine's.
+
+    `freed_bytes` is None where it cannot be told; `missing_bytes` is what the GPUs still had not
+    given back after MEMORY_BACK_S, though all processes were gone.
+    """
 
     freed_bytes: int | None
     seconds: float
     escalated: bool
+    missing_bytes: int = 0
 
 
 class _Broken(Exception):
@@ -73,6 +83,7 @@ class Replica:
         index: int,
         *,
         recipe: Recipe,
+        gauge: Gauge,
         launcher: Launcher,
         settings: Settings,
         on_change: Callable[[Replica, str], None],
@@ -80,6 +91,7 @@ class Replica:
         self.name = name
         self.index = index
         self._recipe = recipe
+        self._gauge = gauge
         self._launcher = launcher
         self._settings = settings
         self._on_change = on_change
@@ -93,6 +105,8 @@ class Replica:
         self.since = time.time()
         self.loading_since: float | None = None
         self.last_load_s: float | None = None
+        self.cache_bytes: int | None = None
+        """What this life's engine keeps of each GPU for its cache, if it said so."""
         self.engine: Engine | None = None
         self.client: EngineClient | None = None
         self._busy_since = 0.0
@@ -186,6 +200,7 @@ class Replica:
         """From launch to gone. Returns when a stop was asked for, raises _Broken otherwise."""
         assert self.grant is not None
         began = time.monotonic()
+        self.cache_bytes = None
         self.loading_since = time.time()
         self._set(State.LOADING, "loading", Progress(Phase.STARTING))
         spec = self._recipe.engine_spec(self.index, self.grant)
@@ -200,6 +215,7 @@ class Replica:
             await self._until_stop(self._become_ready(engine, client))
             if self._stop.is_set():
                 return
+            await self._gauge.proven(self, engine)
             self.last_load_s = time.monotonic() - began
             self.failure = None
             self._proven = True
@@ -312,6 +328,8 @@ class Replica:
         else:
             # nobody may be sent here while the broken engine is cleared away
             self._set(State.RESTARTING, "broken")
+        alive = not engine.exited.done()
+        held = await self._gauge.before_stop(self) if alive else None
         rss = await engine.rss_bytes()
         if not asked:
             await client.close()  # whoever waits for this engine learns it now
@@ -319,7 +337,10 @@ class Replica:
         grace = 0.0 if loading or not asked else self._settings.engine_term_s
         try:
             stopped = await engine.stop(grace)
-            self.receipt = Receipt(rss, round(stopped.seconds, 3), stopped.escalated)
+            back = await self._gauge.after_stop(self, held)
+            freed = back.freed if self.grant and self.grant.gpu_ids else rss
+            seconds = round(stopped.seconds, 3)
+            self.receipt = Receipt(freed, seconds, stopped.escalated, back.missing)
         except TimeoutError as exc:
             log.error("%s: %s; its memory does not come back", self.name, exc)
         await client.close()
@@ -329,6 +350,7 @@ class Replica:
 
     def _on_line(self, line: str) -> None:
         if self.state is State.LOADING:
+            self.cache_bytes = self._recipe.cache_bytes(line) or self.cache_bytes
             progress = self._recipe.parse_line(line)
             if progress is not None and progress != self.progress:
                 self._set(State.LOADING, "progress", progress)

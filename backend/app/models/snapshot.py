@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from backend.app.models.change import shown
@@ -24,6 +25,7 @@ def snapshot(model: BaseModelWrapper) -> dict[str, Any]:
         "names": list(spec.names),
         "state": state,
         "preferred_device_ids": list(model.preferred_device_ids),
+        "pinned": spec.pin,
         "in_flight": model.in_flight,
         "queued": model.admission.queued,
         "load_seconds": model.supervisor.load_seconds,
@@ -38,16 +40,18 @@ def snapshot(model: BaseModelWrapper) -> dict[str, Any]:
             "updated_at": runtime.updated_at,
             "timeline": [vars(action) for action in runtime.timeline],
         },
-        "replicas": [_replica(replica) for replica in model.replicas],
+        "replicas": [_replica(model, replica) for replica in model.replicas],
         "receipt": vars(model.supervisor.receipt) if model.supervisor.receipt else None,
     }
 
 
-def _replica(replica: Replica) -> dict[str, Any]:
+def _replica(model: BaseModelWrapper, replica: Replica) -> dict[str, Any]:
+    memory = model.placer.meter.memory(replica.name)
     return {
         "name": replica.name,
         "state": replica.state.value,
         "gpu_ids": list(replica.grant.gpu_ids) if replica.grant else [],
+        "memory": asdict(memory) if memory else None,
         "in_flight": replica.in_flight,
         "restarts": replica.restarts,
         "since": replica.since,

@@ -17,6 +17,7 @@ from backend.app.config import (
     ModelSettings,
     VllmSettings,
 )
+from backend.app.models.placement import Replicas
 from backend.app.workers.protocol import LANGUAGES
 
 DEMO_ROOT = Path(__file__).resolve().parents[3] / "demo" / "models"
@@ -41,12 +42,13 @@ class ModelSpec:
     demo: bool
     aliases: tuple[str, ...]
     gpu_ids: tuple[int, ...]
-    replicas: int
+    replicas: Replicas
     idle_unload_s: float
     max_in_flight: int
     max_queue: int
     engine_args: tuple[str, ...]
     python: str
+    pin: bool = False
     max_model_len: int | None = None
     languages: tuple[str, ...] = ()
     """Of a recogniser: candidates where the client names none."""
@@ -96,6 +98,7 @@ def build_spec(key: str, kind: Kind, own: ModelSettings, demo_set: bool) -> Mode
         max_queue=own.max_queue,
         engine_args=tuple(shlex.split(own.engine_args)),
         python=str(own.python) if own.python else sys.executable,
+        pin=own.pin,
         max_model_len=own.max_model_len if isinstance(own, VllmSettings) else None,
         languages=_languages(key, own.languages) if isinstance(own, AsrSettings) else (),
     )

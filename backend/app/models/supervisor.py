@@ -14,8 +14,8 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, TypeVar
 
 from backend.app.errors import GatewayError
-from backend.app.models.contracts import Goal, Place, Superseded
-from backend.app.models.placement import Refused
+from backend.app.models.contracts import Goal, Superseded
+from backend.app.models.placement import NoRoom, Refused, Replicas, gib
 from backend.app.models.replica import Receipt, Replica
 from backend.app.models.state import Failure, Phase, Progress, State
 from backend.app.waiting import within
@@ -27,13 +27,12 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CLOSE_SLACK_S = 60
-"""Beyond drain and SIGTERM's grace: for a kernel that is slow to let go of a process."""
+"""Beyond the deadlines of an unload: for a kernel that is slow to let go of a process."""
 
 
 class Supervisor:
-    def __init__(self, model: BaseModelWrapper, place: Place) -> None:
+    def __init__(self, model: BaseModelWrapper) -> None:
         self._model = model
-        self._place = place
         self.goal = Goal(0, up=False)
         self.reached = 0
         """The number of the newest goal that was reached or given up."""
@@ -41,13 +40,15 @@ class Supervisor:
         self.failure: Failure | None = None
         """Why the last goal was given up; None while all is well."""
         self.receipt: Receipt | None = None
+        self.up_since: float | None = None
+        """When the last load was done, on the monotonic clock."""
         self.load_seconds: float | None = None
         """What the last load took here, for honest estimates."""
         self.admitting = False
         """Requests may be sent to the replicas that are ready."""
         self.closed = False
         self._busy_with: State | None = None
-        self._layout: tuple[tuple[int, ...], int] | None = None
+        self._layout: tuple[tuple[int, ...], Replicas] | None = None
         """(GPU ids, replicas) of the running replicas, as they were asked for."""
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -84,14 +85,14 @@ class Supervisor:
         up: bool,
         fetch: bool = False,
         gpu_ids: tuple[int, ...] = (),
-        replicas: int = 1,
+        replicas: Replicas = 1,
     ) -> Goal:
         """Set a new goal."""
         self.goal = Goal(self.goal.number + 1, up, fetch, gpu_ids, replicas)
         self.wake()
         return self.goal
 
-    def want_up(self, gpu_ids: tuple[int, ...], replicas: int) -> Goal:
+    def want_up(self, gpu_ids: tuple[int, ...], replicas: Replicas) -> Goal:
         """The goal that has it up in this layout: today's if that is on its way or standing."""
         same = self.goal.up and (self.goal.gpu_ids, self.goal.replicas) == (gpu_ids, replicas)
         if same and (not self.settled or self._model.state is not State.FAILED):
@@ -118,7 +119,7 @@ class Supervisor:
         self.want(up=False)
         if self._task is not None:
             limits = self._model.settings
-            limit = limits.drain_s + limits.engine_term_s + CLOSE_SLACK_S
+            limit = limits.drain_s + limits.engine_term_s + limits.memory_back_s + CLOSE_SLACK_S
             await asyncio.wait({self._task}, timeout=limit)
 
     # ---- the loop ---------------------------------------------------------------------------
@@ -216,6 +217,7 @@ class Supervisor:
         await self._unless_superseded(goal, self._until_all_tried())
         ready = [r for r in self.replicas if r.state is State.READY]
         if ready:
+            self.up_since = self._model.last_used = time.monotonic()  # its idle time starts now
             self.load_seconds = max(r.last_load_s or 0.0 for r in ready)
             return
         worst = next((r.failure for r in self.replicas if r.failure), None)
@@ -227,12 +229,12 @@ class Supervisor:
         model.update_runtime("placing", progress=Progress(Phase.QUEUED))
         try:
             grants = await self._unless_superseded(
-                goal, self._place(model.spec, goal.gpu_ids, goal.replicas)
+                goal, model.placer.place(model, goal.gpu_ids, goal.replicas)
             )
         except Refused as exc:
             self._busy_with = None
-            reason = Failure(str(exc), code="insufficient_memory", at=time.time())
-            await self._give_up(reason)
+            code = "insufficient_memory" if isinstance(exc, NoRoom) else "wrong_placement"
+            await self._give_up(Failure(str(exc), code=code, at=time.time()))
             return False
         except GatewayError as exc:
             self._busy_with = None
@@ -267,8 +269,11 @@ class Supervisor:
         """Admit nobody, let those in flight finish, stop the engines."""
         self.admitting = False
         self._layout = None
-        if not self.replicas:
-            return
+        if self.replicas:
+            await self._stop_replicas()
+        self._model.placer.release(self._model)
+
+    async def _stop_replicas(self) -> None:
         began = time.monotonic()
         serving = [r for r in self.replicas if r.state is State.READY]
         stops = [asyncio.ensure_future(r.stop()) for r in self.replicas if r not in serving]
@@ -278,9 +283,11 @@ class Supervisor:
         known = [r.freed_bytes for r in receipts if r.freed_bytes is not None]
         seconds = round(time.monotonic() - began, 3)
         escalated = any(r.escalated for r in receipts)
-        self.receipt = Receipt(sum(known) if known else None, seconds, escalated)
+        missing = sum(r.missing_bytes for r in receipts)
+        self.receipt = Receipt(sum(known) if known else None, seconds, escalated, missing)
         self.replicas = []
-        self._model.update_runtime("unloaded", f"in {seconds:.1f} s")
+        back = f", {gib(sum(known))} back" if known else ""
+        self._model.update_runtime("unloaded", f"in {seconds:.1f} s{back}")
 
     async def _drain(self, serving: list[Replica]) -> None:
         busy = sum(r.in_flight for r in serving)

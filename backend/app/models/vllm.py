@@ -16,10 +16,10 @@ from backend.app.engines.client import EngineClient
 from backend.app.engines.launcher import Address, EngineSpec
 from backend.app.errors import EngineError
 from backend.app.models.base import BaseModelWrapper
-from backend.app.models.placement import Grant
+from backend.app.models.placement import GIB, Grant
 from backend.app.models.spec import Kind, ModelSpec
 from backend.app.models.state import Progress
-from backend.app.models.vllm_progress import parse_line
+from backend.app.models.vllm_progress import cache_bytes, parse_line
 
 NO_MEDIA_DOMAIN = "media.invalid"
 """A name that can never resolve (RFC 2606): the engine fetches nothing, the gateway does."""
@@ -168,6 +168,10 @@ class VllmModel(BaseModelWrapper):
     proof_path: str
     """One of vLLM's routes, which every engine of this kind answers."""
     proof_body: ClassVar[dict[str, Any]]
+    least_cache = 2 * GIB
+
+    def legal_sizes(self) -> list[int]:
+        return legal_parallel_sizes(self.model_path)
 
     def engine_spec(self, index: int, grant: Grant) -> EngineSpec:
         def argv(address: Address) -> Sequence[str]:
@@ -204,3 +208,6 @@ class VllmModel(BaseModelWrapper):
 
     def parse_line(self, line: str) -> Progress | None:
         return parse_line(line)
+
+    def cache_bytes(self, line: str) -> int | None:
+        return cache_bytes(line)

@@ -51,6 +51,16 @@ _MESSAGES = (
 )
 
 
+_CACHE = re.compile(r"Available KV cache memory: ([\d.]+) GiB")
+"""`Available KV cache memory: 61.37 GiB`, once for all GPUs of an engine, each having as much."""
+
+
+def cache_bytes(line: str) -> int | None:
+    """How much of each GPU vLLM keeps for its cache, where the line says so."""
+    match = _CACHE.search(line)
+    return int(float(match[1]) * 1024**3) if match else None
+
+
 def parse_line(line: str) -> Progress | None:
     """The progress that one line of vLLM's output reports, or None."""
     if match := _SHARDS.search(line):

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 
 from backend.app.api.admin.schemas import LogEntry
 from backend.app.api.deps import Gate
-from backend.app.config import LogLevel
+from backend.app.setting_types import LogLevel
 
 router = APIRouter()
 

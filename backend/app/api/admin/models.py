@@ -8,8 +8,10 @@ from fastapi import APIRouter, Body, Query, Response
 
 from backend.app.api.admin.schemas import LoadRequest, Model
 from backend.app.api.deps import Gate, Gateway
-from backend.app.errors import InvalidRequest
+from backend.app.errors import DoesNotFit, InvalidRequest
+from backend.app.models.base import BaseModelWrapper
 from backend.app.models.contracts import Goal
+from backend.app.models.placement import NoRoom, Refused
 
 router = APIRouter(prefix="/models")
 Wait = Annotated[bool, Query(description="Answer when it is done, not when it has begun.")]
@@ -31,7 +33,6 @@ async def _answer(
 
 
 async def _refuse_unknown_gpus(gateway: Gateway, ids: list[int]) -> None:
-    """Before anything that runs is taken down for a wish that cannot be met."""
     if not ids:
         return
     sample = gateway.monitor.latest or await gateway.monitor.sample()
@@ -41,6 +42,22 @@ async def _refuse_unknown_gpus(gateway: Gateway, ids: list[int]) -> None:
             f"GPU ids {ids}: choose different ones of those visible: {visible or 'none'}.",
             param="gpu_device_ids",
         )
+
+
+async def _refuse_what_cannot_be(
+    gateway: Gateway, model: BaseModelWrapper, wanted: LoadRequest
+) -> None:
+    """Before anything that runs is taken down for a wish that cannot be met."""
+    await _refuse_unknown_gpus(gateway, wanted.gpu_device_ids or [])
+    if not model.replicas:
+        return
+    ids = model.preferred_device_ids if wanted.gpu_device_ids is None else wanted.gpu_device_ids
+    try:
+        await model.placer.check(model, ids, wanted.replicas or model.configuration.wanted.replicas)
+    except NoRoom as exc:
+        raise DoesNotFit(str(exc)) from None
+    except Refused as exc:
+        raise InvalidRequest(str(exc), param="gpu_device_ids") from None
 
 
 _REPLIES: dict[int | str, dict[str, Any]] = {202: {"model": Model, "description": "Begun."}}
@@ -61,9 +78,11 @@ async def load(
     wait: Wait = False,
 ) -> Any:
     """Load it, on chosen GPUs if given; on other GPUs than today's it drains and reloads."""
-    ids = wanted.gpu_device_ids if wanted else None
-    await _refuse_unknown_gpus(gateway, ids or [])
-    goal = gateway.registry.get(key).load(ids, wanted.replicas if wanted else None)
+    wanted = wanted or LoadRequest()
+    model = gateway.registry.get(key)
+    if wanted != LoadRequest():
+        await _refuse_what_cannot_be(gateway, model, wanted)
+    goal = model.load(wanted.gpu_device_ids, wanted.replicas)
     return await _answer(gateway, key, goal, wait, response)
 
 

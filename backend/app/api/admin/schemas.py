@@ -6,9 +6,11 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from backend.app.models.ledger import By
 from backend.app.models.spec import Kind
 from backend.app.models.state import Phase, State
 from backend.app.services.activity import CancelledBy, Outcome
+from backend.app.setting_types import ReplicaCount
 
 
 class Progress(BaseModel):
@@ -49,10 +51,21 @@ class Runtime(BaseModel):
     timeline: list[Action]
 
 
+class ReplicaMemory(BaseModel):
+    """Of all its GPUs together, in bytes."""
+
+    granted: int = Field(description="Nobody else gets it while this replica lives.")
+    used: int | None = Field(description="What it took; null while it loads.")
+    peak: int = Field(description="The most it was seen to take.")
+    by: By = Field(description="Measured by process, by device, or shared out by grants (ledger).")
+    over_grant: str = Field(description="In words where it took more than granted, else empty.")
+
+
 class Replica(BaseModel):
     name: str
     state: State
     gpu_ids: list[int]
+    memory: ReplicaMemory | None = Field(description="null without a GPU.")
     in_flight: int
     restarts: int
     since: float
@@ -63,9 +76,12 @@ class Replica(BaseModel):
 
 
 class Receipt(BaseModel):
-    freed_bytes: int | None
+    freed_bytes: int | None = Field(
+        description="What the GPUs gave back; without a GPU what the machine did. null: unknown."
+    )
     seconds: float
-    escalated: bool
+    escalated: bool = Field(description="SIGTERM did not do, everything was killed.")
+    missing_bytes: int = Field(description="What the GPUs had not given back in MEMORY_BACK_S.")
 
 
 class Model(BaseModel):
@@ -77,12 +93,20 @@ class Model(BaseModel):
     waiting: list[str] = Field(description="Settings that wait for the engine's next start.")
     state: State
     preferred_device_ids: list[int]
+    pinned: bool = Field(description="Never evicted to make room for another model.")
     in_flight: int
     queued: int
     load_seconds: float | None
     runtime: Runtime
     replicas: list[Replica]
     receipt: Receipt | None
+
+
+class GpuShare(BaseModel):
+    model: str
+    replica: str
+    bytes: int
+    by: By
 
 
 class Gpu(BaseModel):
@@ -97,6 +121,8 @@ class Gpu(BaseModel):
     power_limit: float | None
     throttling: list[str]
     processes: dict[int, int]
+    by_model: list[GpuShare] = Field(description="What of memory_used is whose engine's.")
+    memory_other: int = Field(description="What of memory_used is no engine's of this gateway.")
 
 
 class System(BaseModel):
@@ -203,4 +229,4 @@ class LoadRequest(BaseModel):
     model_config = {"extra": "forbid"}
 
     gpu_device_ids: list[int] | None = None
-    replicas: int | None = Field(default=None, ge=1, le=64)
+    replicas: ReplicaCount | None = Field(default=None, description="auto: as many as fit.")

@@ -11,18 +11,20 @@ from backend.app import __version__
 from backend.app.api.admin.schemas import History, Status
 from backend.app.api.deps import Gate, Gateway
 from backend.app.gpu.monitor import INTERVAL_S, Sample
+from backend.app.gpu.probe import Gpu
+from backend.app.models.ledger import Ledger
 
 router = APIRouter()
 
 
-def machine_json(sample: Sample, stale: bool) -> dict[str, Any]:
+def machine_json(sample: Sample, stale: bool, ledger: Ledger) -> dict[str, Any]:
     """A sample as the API shows it; also what `machine` events bring, beside the traffic."""
     reading = sample.reading
     return {
         "at": sample.at,
         "stale": stale,
         "gpus_at": sample.read_at,
-        "gpus": [asdict(gpu) for gpu in reading.gpus],
+        "gpus": [_gpu_json(gpu, ledger) for gpu in reading.gpus],
         "system": asdict(sample.system)
         | {
             "gpu_probe": reading.probe,
@@ -33,13 +35,21 @@ def machine_json(sample: Sample, stale: bool) -> dict[str, Any]:
     }
 
 
+def _gpu_json(gpu: Gpu, ledger: Ledger) -> dict[str, Any]:
+    shares = ledger.shares(gpu)
+    other = max(0, gpu.memory_used - sum(share.bytes for share in shares))
+    by_model = [asdict(share) for share in shares]
+    return asdict(gpu) | {"by_model": by_model, "memory_other": other}
+
+
 def event_snapshot(gateway: Gateway) -> dict[str, Any]:
     """What a new reader of the event stream needs to know."""
-    latest = gateway.monitor.latest
+    latest, stale = gateway.monitor.latest, gateway.monitor.stale
+    ledger = gateway.placer.ledger
     return {
         "models": gateway.registry.status(),
         "draining": gateway.draining,
-        "machine": machine_json(latest, gateway.monitor.stale) if latest else None,
+        "machine": machine_json(latest, stale, ledger) if latest else None,
     }
 
 
@@ -52,7 +62,7 @@ async def status(gateway: Gate) -> dict[str, Any]:
         "model_set": gateway.model_set,
         "model_set_reason": gateway.model_set_reason,
         "draining": gateway.draining,
-        **machine_json(sample, gateway.monitor.stale),
+        **machine_json(sample, gateway.monitor.stale, gateway.placer.ledger),
         "models": gateway.registry.status(),
         "dependencies": [d.as_json() for d in gateway.dependencies.report(sample.reading)],
     }

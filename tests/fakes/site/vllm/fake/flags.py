@@ -19,6 +19,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     fake = cli.add_argument_group("fake")
     flag = fake.add_argument
     flag("--fake-load-s", type=float, default=0.2, help="from start to listening")
+    flag("--fake-kv-gib", type=float, help="says that it keeps so much for its cache")
     flag("--fake-never-ready", action="store_true", help="listens, but /health stays 503")
     flag("--fake-exit-at-start", type=int, metavar="CODE")
     flag("--fake-exit-after-s", type=float, metavar="S", help="after listening")

@@ -50,6 +50,8 @@ async def load(options: argparse.Namespace) -> None:
         if shard < SHARDS:
             await asyncio.sleep(options.fake_load_s / SHARDS)
     say(f"INFO [default_loader.py:1] Loading weights took {options.fake_load_s:.2f} seconds")
+    if options.fake_kv_gib is not None:
+        say(f"INFO [gpu_worker.py:1] Available KV cache memory: {options.fake_kv_gib} GiB")
     say(f"INFO:     Started server process [{os.getpid()}]")
     say("INFO:     Waiting for application startup.")
     say("INFO:     Application startup complete.")
