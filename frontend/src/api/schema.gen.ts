@@ -891,6 +891,30 @@ export interface components {
             processes: {
                 [key: string]: number;
             };
+            /**
+             * By Model
+             * @description What of memory_used is whose engine's.
+             */
+            by_model: components["schemas"]["GpuShare"][];
+            /**
+             * Memory Other
+             * @description What of memory_used is no engine's of this gateway.
+             */
+            memory_other: number;
+        };
+        /** GpuShare */
+        GpuShare: {
+            /** Model */
+            model: string;
+            /** Replica */
+            replica: string;
+            /** Bytes */
+            bytes: number;
+            /**
+             * By
+             * @enum {string}
+             */
+            by: "process" | "device" | "ledger";
         };
         /** GpuTrace */
         GpuTrace: {
@@ -927,8 +951,11 @@ export interface components {
         LoadRequest: {
             /** Gpu Device Ids */
             gpu_device_ids?: number[] | null;
-            /** Replicas */
-            replicas?: number | null;
+            /**
+             * Replicas
+             * @description auto: as many as fit.
+             */
+            replicas?: number | "auto" | null;
         };
         /** LogEntry */
         LogEntry: {
@@ -969,6 +996,11 @@ export interface components {
             state: components["schemas"]["State"];
             /** Preferred Device Ids */
             preferred_device_ids: number[];
+            /**
+             * Pinned
+             * @description Never evicted to make room for another model.
+             */
+            pinned: boolean;
             /** In Flight */
             in_flight: number;
             /** Queued */
@@ -1035,12 +1067,23 @@ export interface components {
         };
         /** Receipt */
         Receipt: {
-            /** Freed Bytes */
+            /**
+             * Freed Bytes
+             * @description What the GPUs gave back; without a GPU what the machine did. null: unknown.
+             */
             freed_bytes: number | null;
             /** Seconds */
             seconds: number;
-            /** Escalated */
+            /**
+             * Escalated
+             * @description SIGTERM did not do, everything was killed.
+             */
             escalated: boolean;
+            /**
+             * Missing Bytes
+             * @description What the GPUs had not given back in MEMORY_BACK_S.
+             */
+            missing_bytes: number;
         };
         /** Reloaded */
         Reloaded: {
@@ -1059,6 +1102,8 @@ export interface components {
             state: components["schemas"]["State"];
             /** Gpu Ids */
             gpu_ids: number[];
+            /** @description null without a GPU. */
+            memory: components["schemas"]["ReplicaMemory"] | null;
             /** In Flight */
             in_flight: number;
             /** Restarts */
@@ -1071,6 +1116,38 @@ export interface components {
             failure: components["schemas"]["Failure"] | null;
             /** Argv */
             argv: string[];
+        };
+        /**
+         * ReplicaMemory
+         * @description Of all its GPUs together, in bytes.
+         */
+        ReplicaMemory: {
+            /**
+             * Granted
+             * @description Nobody else gets it while this replica lives.
+             */
+            granted: number;
+            /**
+             * Used
+             * @description What it took; null while it loads.
+             */
+            used: number | null;
+            /**
+             * Peak
+             * @description The most it was seen to take.
+             */
+            peak: number;
+            /**
+             * By
+             * @description Measured by process, by device, or shared out by grants (ledger).
+             * @enum {string}
+             */
+            by: "process" | "device" | "ledger";
+            /**
+             * Over Grant
+             * @description In words where it took more than granted, else empty.
+             */
+            over_grant: string;
         };
         /** Request */
         Request: {
