@@ -132,7 +132,13 @@ def _build(settings: Settings, log_setup: LogSetup) -> tuple[Gateway, LocalLaunc
     chosen = choose_set(settings, look)
     log.info("serving the %s models: %s", "demo" if chosen.demo else "real", chosen.reason)
     log_dir = log_setup.path.parent if log_setup.path else None
-    launcher = LocalLauncher(log_dir, runtime_base(), child_environment())
+    launcher = LocalLauncher(
+        log_dir,
+        runtime_base(),
+        child_environment(),
+        log_max_bytes=settings.log_max_bytes,
+        redact=log_setup.redactor,
+    )
     metrics = Metrics(state.value for state in State)
     bus = EventBus(lambda: event_snapshot(gateway))
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 _TOKEN_SHAPES = re.compile(
-    r"hf_[A-Za-z0-9]{4,}"
+    r"hf_[A-Za-z0-9]{4,}|\bsk-[A-Za-z0-9_-]{16,}"
     r"|(?P<scheme>\b(?i:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"
     r"|(?P<header>\b(?i:x-api-key)[\"']?\s*[:=]\s*[\"']?)[^\s\"',]+"
     r"|(?P<fragment>#key=)[^\s\"']+"

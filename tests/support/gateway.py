@@ -76,7 +76,7 @@ class GatewayProcess:
     def wait_listening(self) -> None:
         def found() -> re.Match[str] | None:
             assert self.process.poll() is None, self.output()
-            return re.search(r"listening on (http\S+)", self.output())
+            return re.search(r"listening on (http[^\s\"]+)", self.output())
 
         self.url = str(eventually(found, START_S, "listening")[1]).replace("localhost", "127.0.0.1")
 

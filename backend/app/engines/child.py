@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -229,7 +229,8 @@ class LocalLauncher:
 
     Each gets a directory of its own below `base`, open to this user only, which holds its socket
     and is its TMPDIR, and which goes with it. With `log_dir`, what an engine prints goes to
-    `engine-<name>.log` there, of at most `log_max_bytes`, and one older `.1`.
+    `engine-<name>.log` there, of at most `log_max_bytes`, and one older `.1`; `redact` takes
+    secrets out of it first.
     """
 
     def __init__(
@@ -239,12 +240,16 @@ class LocalLauncher:
         env: Mapping[str, str],
         ring_lines: int = 2000,
         log_max_bytes: int = 20_000_000,
+        redact: Callable[[str], str] = str,
     ) -> None:
         self._log_dir = log_dir
         self._base = base
         self._env = dict(env)
         self._ring_lines = ring_lines
         self._log_max_bytes = log_max_bytes
+        self._redact = redact
+        self._logs: dict[str, EngineLog] = {}
+        """Of the newest engine of each name."""
         self._engines: set[LocalEngine] = set()
         self._closed = False
 
@@ -266,6 +271,10 @@ class LocalLauncher:
             raise LaunchError(f"engine {spec.name} could not be started: {error}")
         return engine
 
+    def log_tails(self, model: str, lines: int) -> dict[str, list[str]]:
+        ours = re.compile(rf"{re.escape(model)}-\d+")
+        return {n: log.tail(lines) for n, log in sorted(self._logs.items()) if ours.fullmatch(n)}
+
     async def close(self) -> None:
         self._closed = True
         ends = [engine.kill() for engine in self._engines]
@@ -283,7 +292,7 @@ class LocalLauncher:
         file = None
         if self._log_dir is not None:
             file = LogFile(self._log_dir / f"engine-{spec.name}.log", self._log_max_bytes)
-        log = EngineLog(self._ring_lines, file, spec.on_line)
+        log = EngineLog(self._ring_lines, file, spec.on_line, self._redact)
         try:
             engine = LocalEngine(spec.argv(address), env, directory, address, log)
         except BaseException as exc:
@@ -292,6 +301,7 @@ class LocalLauncher:
             if isinstance(exc, (OSError, ValueError)):
                 raise LaunchError(f"engine {spec.name} could not be started: {exc}") from exc
             raise
+        self._logs[spec.name] = log
         self._engines.add(engine)
         engine.task.add_done_callback(lambda _: self._engines.discard(engine))
         return engine

@@ -97,6 +97,10 @@ class Launcher(Protocol):
         """Start an engine. Raises `LaunchError` when it cannot even be started."""
         ...
 
+    def log_tails(self, model: str, lines: int) -> dict[str, list[str]]:
+        """The last lines of the newest engine of each replica, `<model>-<n>`, running or not."""
+        ...
+
     async def close(self) -> None:
         """Kill whatever still runs and remove what the launcher made (sockets, directories)."""
         ...

@@ -104,11 +104,19 @@ class LogFile:
 
 
 class EngineLog:
-    """Takes an engine's raw output: keeps its last `size` lines, files all, tells `on_line`."""
+    """Takes an engine's raw output: keeps its last `size` lines, files all, tells `on_line`.
+
+    `redact` takes the secrets out of each line before anyone sees it.
+    """
 
     def __init__(
-        self, size: int, file: LogFile | None, on_line: Callable[[str], None] | None
+        self,
+        size: int,
+        file: LogFile | None,
+        on_line: Callable[[str], None] | None,
+        redact: Callable[[str], str] = str,
     ) -> None:
+        self._redact = redact
         self._lines: deque[str] = deque(maxlen=size)
         self._splitter = LineSplitter()
         self._file = file
@@ -127,6 +135,7 @@ class EngineLog:
         return list(islice(self._lines, max(0, len(self._lines) - max(0, lines)), None))
 
     def _take(self, lines: list[str]) -> None:
+        lines = [self._redact(line) for line in lines]
         self._lines.extend(lines)
         if self._file is not None:
             self._file.write(lines)

@@ -153,6 +153,10 @@ class BaseModelWrapper(abc.ABC):
         """At least one file of the model is on disk; whether all are is `downloaded`."""
         return self.artifacts.has_any()
 
+    def engine_logs(self, lines: int) -> dict[str, list[str]]:
+        """The last lines of each replica's newest engine, of those that have ended too."""
+        return self._launcher.log_tails(self.key, lines)
+
     def why_not(self) -> str | None:
         """None when a request would be served or would load the model; else the reason."""
         failed = self.failure if self.state is State.FAILED else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Response
@@ -13,6 +14,7 @@ from backend.app.models.base import BaseModelWrapper
 from backend.app.models.contracts import Goal
 from backend.app.models.placement import NoRoom, Refused
 
+log = logging.getLogger(__name__)
 router = APIRouter(prefix="/models")
 Wait = Annotated[bool, Query(description="Answer when it is done, not when it has begun.")]
 LOG_LINES = 200
@@ -22,6 +24,7 @@ async def _answer(
     gateway: Gateway, key: str, goal: Goal, wait: bool, response: Response
 ) -> dict[str, Any]:
     model = gateway.registry.get(key)
+    log.info("%s: an operator wants it %s", key, _wish(goal))
     if wait:
         limits = gateway.settings
         await model.settled(goal, limits.engine_start_s + limits.engine_proof_s + limits.drain_s)
@@ -30,6 +33,13 @@ async def _answer(
     else:
         response.status_code = 202
     return model.snapshot()
+
+
+def _wish(goal: Goal) -> str:
+    if goal.up:
+        where = f"GPUs {list(goal.gpu_ids)}" if goal.gpu_ids else "any GPUs"
+        return f"loaded on {where}, {goal.replicas} replica(s)"
+    return "downloaded" if goal.fetch else "unloaded"
 
 
 async def _refuse_unknown_gpus(gateway: Gateway, ids: list[int]) -> None:
@@ -102,14 +112,10 @@ async def cancel(key: str, gateway: Gate, response: Response, wait: Wait = False
 async def engine_logs(
     key: str, gateway: Gate, lines: Annotated[int, Query(ge=1, le=2000)] = LOG_LINES
 ) -> dict[str, list[str]]:
-    """The last lines each replica's engine printed; of a failed one, its last words."""
-    out: dict[str, list[str]] = {}
-    for replica in gateway.registry.get(key).replicas:
-        if replica.engine is not None:
-            out[replica.name] = replica.engine.log_tail(lines)
-        elif replica.failure is not None:
-            out[replica.name] = list(replica.failure.log_tail)[-lines:]
-    failure = gateway.registry.get(key).failure
-    if not out and failure is not None:
+    """The last lines each replica's newest engine printed, also after its end."""
+    model = gateway.registry.get(key)
+    out = model.engine_logs(lines)
+    failure = model.failure
+    if not out and failure is not None:  # it did not even start, or was a download
         out[key] = list(failure.log_tail)[-lines:]
     return out
