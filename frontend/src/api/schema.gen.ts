@@ -555,7 +555,7 @@ export interface paths {
         };
         /**
          * Engine Logs
-         * @description The last lines each replica's engine printed; of a failed one, its last words.
+         * @description The last lines each replica's newest engine printed, also after its end.
          */
         get: operations["engine_logs"];
         put?: never;
