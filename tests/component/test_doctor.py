@@ -112,6 +112,9 @@ def test_as_an_ordinary_user(tmp_path: Path) -> None:
         directory.chmod(directory.stat().st_mode | stat.S_IXOTH)
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o700)
+    (home / "logs").mkdir()
+    os.chown(home / "logs", 65534, 65534)
+    (home / "logs" / "backend.log").touch(mode=0o600)
     line = CommandLine(home, MODEL_SET="demo", API_PORT="0", API_HOST="127.0.0.1")
     line.env |= {"MODEL_CACHE_DIR": str(locked / "models"), "LOG_DIR": str(home / "logs")}
     become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -127,6 +130,7 @@ def test_as_an_ordinary_user(tmp_path: Path) -> None:
     assert asked.returncode == 1, asked.stderr
     assert f"MODEL_CACHE_DIR: {locked}/models cannot be written" in asked.stdout
     assert "chown 65534" in asked.stdout
+    assert f"not readable and writable for uid 65534: {home}/logs/backend.log" in asked.stdout
 
 
 # ---- GPUs and container ---------------------------------------------------------------------

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from backend.app.gpu.probe import Gpu, read_gpus
+from tests.support.command_line import CommandLine
 from tests.support.gateway import ROOT, GatewayProcess, chat, eventually
 
 pytestmark = [pytest.mark.gpu, pytest.mark.engine, pytest.mark.timeout(900)]
@@ -85,3 +88,15 @@ def test_audio_on_the_chosen_gpu(
             answer = http.post(route, data=fields, files={"file": file}, timeout=300)
         assert answer.status_code == 200, answer.text
         assert answer.json().get("text") or answer.json()["segments"]
+
+
+def test_the_doctor_finds_nothing_wrong_with_gpus_and_libraries(
+    gpus: tuple[Gpu, ...], tmp_path: Path
+) -> None:
+    line = CommandLine(tmp_path, MODEL_SET="demo", API_HOST="127.0.0.1", API_PORT="0")
+    _, out, _ = line("doctor", "--json")
+    looked_at = [
+        c for c in json.loads(out)["checks"] if c["topic"] in ("gpu", "imports", "libraries")
+    ]
+    assert [c for c in looked_at if c["level"] == "FAIL"] == []
+    assert any(f"computed on {len(gpus)} GPU(s)" in c["message"] for c in looked_at)

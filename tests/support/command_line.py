@@ -36,5 +36,5 @@ class CommandLine:
 
     def __call__(self, *args: str, **env: str) -> tuple[int, str, str]:
         process = self.start(*args, **env)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=240)
         return process.returncode, out, err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import tempfile
@@ -33,6 +34,30 @@ def directories(patient: Patient) -> list[Line]:
         _directory("LOG_DIR", settings.log_dir, _set(patient, "log_dir"), state),
         _directory("SPOOL_DIR", spool, True, None),
         _sockets(),
+        *_of_another_user(patient),
+    ]
+
+
+def _of_another_user(patient: Patient) -> list[Line]:
+    """What a gateway under another user (root, most often) has left behind."""
+    settings, cache = patient.settings, patient.cache_dir
+    left = [settings.log_dir / settings.log_file_name, cache / ".hf_token", cache / ".admin_key"]
+    # not Path.glob: below a directory that may not be entered that one raises
+    found = glob.glob(f"{settings.log_dir}/engine-*.log") + glob.glob(f"{cache}/models--*")
+    paths = [*map(str, left), *sorted(found)]
+    locked = [p for p in paths if os.path.exists(p) and not os.access(p, os.R_OK | os.W_OK)]
+    if not locked:
+        return []
+    names = " ".join(locked)
+    return [
+        fail(
+            "directories",
+            Words(
+                f"not readable and writable for uid {os.getuid()}: {names}",
+                f"ni lisible ni modifiable par l'uid {os.getuid()} : {names}",
+            ),
+            same(f"`sudo chown -R {os.getuid()} {names}`"),
+        )
     ]
 
 
