@@ -29,6 +29,19 @@ export function useCommand(key: string) {
   });
 }
 
+/** Read MODELS_FILE again; with `restart`, engines that a change needs started anew are. */
+export function useReload() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (restart: boolean) =>
+      data(api.POST("/api/admin/models/reload", { params: { query: { restart } } })),
+    onSettled: () => {
+      void client.invalidateQueries({ queryKey: keys.status });
+      void client.invalidateQueries({ queryKey: keys.served });
+    },
+  });
+}
+
 export function useCancelRequest() {
   const client = useQueryClient();
   return useMutation({

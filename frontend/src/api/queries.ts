@@ -44,6 +44,9 @@ export function createQueryClient(): QueryClient {
   });
 }
 
+/** So many samples are in the history when it is full: one every 2 s. */
+export const HISTORY_SAMPLES = HISTORY_MS / 2_000;
+
 /** One reading of every GPU's load, for the sparklines. */
 export interface Sample {
   at: number;

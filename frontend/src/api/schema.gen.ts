@@ -1246,6 +1246,11 @@ export interface components {
             model_set: string;
             /** Model Set Reason */
             model_set_reason: string;
+            /**
+             * Models File
+             * @description MODELS_FILE, which can be read again.
+             */
+            models_file: string | null;
             /** Draining */
             draining: boolean;
             /**

@@ -74,7 +74,12 @@ function Outcome({ rights }: { rights: Rights }) {
   const { t } = useText();
   const word = { yes: t("shell.key.yes"), open: t("shell.key.open_"), no: t("shell.key.no") };
   return (
-    <Alert variant="outline" color={rights.problem ? "red" : "gray"} role="status">
+    <Alert
+      variant="outline"
+      color={rights.problem ? "red" : "gray"}
+      role="status"
+      style={{ borderColor: "var(--line)" }}
+    >
       {rights.problem ? (
         <Text size="sm">
           {rights.problem === "offline" ? t("common.unreachable") : rights.problem}

@@ -26,7 +26,7 @@ export function ErrorState({ error, onRetry }: Props) {
       role="alert"
     >
       <Stack gap="xs" align="flex-start">
-        <Text size="sm" className="break">
+        <Text size="sm" className="break lines">
           {problem.status === 0 ? t("common.unreachable") : problem.message}
           {problem.retryAfter !== null &&
             ` ${t("common.retryAfter", { time: duration(problem.retryAfter, language) })}`}

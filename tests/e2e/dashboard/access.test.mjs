@@ -1,8 +1,10 @@
 // Who gets in: open on this machine, a key asked for elsewhere, and which one is missing.
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { launch, visit } from "./browser.mjs";
-import { gateway } from "./gateway.mjs";
+import { eventually, launch, visit } from "./browser.mjs";
+import { gateway, ROOT } from "./gateway.mjs";
 
 const REFUSED = [/status of 40[13]/];
 const KEYS = { OPENAI_API_KEYS: "app:inference-key", ADMIN_API_KEYS: "ops:admin-key-0123456789" };
@@ -25,6 +27,7 @@ describe("without keys", () => {
     const { page, close } = await visit(browser, open.url);
     await heading(page, "No GPU detected").waitFor();
     await page.locator('[data-phase="live"]').waitFor();
+    await page.getByText(/^Demonstration models:/).waitFor();
     assert.equal(await page.title(), "Overview · Gateway");
     await close();
   });
@@ -46,6 +49,25 @@ describe("without keys", () => {
       assert.match(script.headers.get("cache-control"), /immutable/);
     }
   });
+});
+
+test("the development server proxies to the gateway", async (t) => {
+  const running = await gateway();
+  t.after(() => running.close());
+  const frontend = join(ROOT, "frontend");
+  const vite = spawn(join(frontend, "node_modules", ".bin", "vite"), ["--host", "127.0.0.1", "--port", "0"], {
+    cwd: frontend,
+    env: { ...process.env, GATEWAY_URL: running.url, NO_COLOR: "1" },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  t.after(() => vite.kill("SIGKILL"));
+  let said = "";
+  vite.stdout.setEncoding("utf8").on("data", (piece) => {
+    said += piece;
+  });
+  const found = await eventually(() => /http:\/\/127\.0\.0\.1:\d+/.exec(said), "an address", 60_000);
+  for (const path of ["/api/admin/status", "/v1/models"])
+    assert.ok(await (await fetch(found[0] + path)).json(), path);
 });
 
 describe("with keys", () => {

@@ -8,7 +8,7 @@ import { Hub } from "./hub.mjs";
 const REPO = "acme/chat";
 const SIZE = 30_000_000;
 // So slow that it can be watched and stopped on a busy machine.
-const RATE = 1_000_000;
+const RATE = 2_000_000;
 let browser;
 let hub;
 const settings = () => ({ QWEN_MODEL: REPO, HF_ENDPOINT: hub.url, HF_XET: "false" });

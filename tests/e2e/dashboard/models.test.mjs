@@ -1,5 +1,8 @@
 // Loading, unloading and failing, as the operator sees it.
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { eventually, launch, shot, violations, visit } from "./browser.mjs";
 import { gateway } from "./gateway.mjs";
@@ -117,4 +120,25 @@ test("the placement dialog refuses what cannot be shared", async (t) => {
   assert.deepEqual(asked, [{ gpu_device_ids: [0, 2], replicas: 2 }]);
   await page.unrouteAll({ behavior: "ignoreErrors" });
   await page.context().close();
+});
+
+test("the models file is read again, and a mistake in it is told with its line", async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "gw-models-"));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  const file = join(directory, "models.toml");
+  writeFileSync(file, "[qwen]\nmax_queue = 10\n");
+  const running = await started(t, { MODELS_FILE: file });
+  const expected = [/status of 400/];
+  const { page, close } = await visit(browser, running.url, { path: "/models", expected });
+  await page.getByRole("button", { name: "Reload configuration" }).click();
+  const dialog = page.getByRole("dialog");
+  const reload = dialog.getByRole("button", { name: "Reload", exact: true });
+  writeFileSync(file, "[qwen]\nmax_queue = 20\n");
+  await reload.click();
+  await dialog.getByText("qwen: changed (max_queue)").waitFor();
+  assert.deepEqual(await violations(page), []);
+  writeFileSync(file, "[qwen]\nmax_queu = 20\n");
+  await reload.click();
+  await dialog.getByText(/models\.toml:2: .*did you mean max_queue\?/).waitFor();
+  await close();
 });

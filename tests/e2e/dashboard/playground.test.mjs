@@ -1,6 +1,8 @@
 // Asking a model: streaming, stopping, images, tools, and the code that does the same.
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { after, before, test } from "node:test";
+import { promisify } from "node:util";
 import { eventually, launch, shot, violations, visit } from "./browser.mjs";
 import { gateway } from "./gateway.mjs";
 
@@ -118,6 +120,22 @@ test("tools that are no JSON are told before anything is sent", async () => {
   await close();
 });
 
+test("the code that is shown does what the page did", async () => {
+  const { page, close } = await open();
+  await page.getByLabel("Message").fill("it's a test");
+  await page.getByLabel("Max. tokens").fill("3");
+  const region = page.getByRole("region", { name: "curl" });
+  await region.getByText('"max_tokens": 3').waitFor();
+  const curl = await region.innerText();
+  const { stdout } = await promisify(execFile)("bash", ["-c", curl], {
+    env: { ...process.env, GATEWAY_API_KEY: "none" },
+  });
+  const chunks = stdout.split("\n\n").filter((event) => event.startsWith("data: {"));
+  const { usage } = JSON.parse(chunks.at(-1).slice("data: ".length));
+  assert.equal(usage.completion_tokens, 3);
+  await close();
+});
+
 test("a request in flight is seen and stopped by the operator", async () => {
   const { page, close } = await visit(browser, running.url, { path: "/activity" });
   await page.getByText("No request in flight").waitFor();
@@ -127,6 +145,7 @@ test("a request in flight is seen and stopped by the operator", async () => {
     headers: { "content-type": "application/json", "x-request-id": "ui-test-1" },
     body: JSON.stringify(body),
   }).then((response) => response.text());
+  await page.getByRole("link", { name: "1 request in flight" }).waitFor();
   await page.getByRole("button", { name: "Stop ui-test-1" }).click();
   assert.match(await answer, /error/);
   await page.getByRole("button", { name: "Details of ui-test-1" }).click();

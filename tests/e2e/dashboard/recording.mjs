@@ -1,27 +1,28 @@
 // A recording whose transcript is known: the gateway's answer is given in its own wire format.
 import { visit } from "./browser.mjs";
 
-const RATE = 8_000;
+/** The lowest that browsers play. */
+const RATE = 3_000;
 
-/** A WAV file of tones that come and go. */
-export function wav(seconds) {
+/** A WAV file of tones that come and go: 8 bits, so that an hour is 10 MB. */
+function wav(seconds) {
   const samples = Math.round(seconds * RATE);
-  const out = Buffer.alloc(44 + samples * 2);
+  const out = Buffer.alloc(44 + samples);
   out.write("RIFF", 0);
-  out.writeUInt32LE(36 + samples * 2, 4);
+  out.writeUInt32LE(36 + samples, 4);
   out.write("WAVEfmt ", 8);
   out.writeUInt32LE(16, 16);
   out.writeUInt16LE(1, 20);
   out.writeUInt16LE(1, 22);
   out.writeUInt32LE(RATE, 24);
-  out.writeUInt32LE(RATE * 2, 28);
-  out.writeUInt16LE(2, 32);
-  out.writeUInt16LE(16, 34);
+  out.writeUInt32LE(RATE, 28);
+  out.writeUInt16LE(1, 32);
+  out.writeUInt16LE(8, 34);
   out.write("data", 36);
-  out.writeUInt32LE(samples * 2, 40);
+  out.writeUInt32LE(samples, 40);
   for (let at = 0; at < samples; at += 1) {
     const loud = Math.abs(Math.sin((at / RATE) * 1.3)) * (0.5 + 0.5 * Math.sin((at / RATE) * 7));
-    out.writeInt16LE(Math.round(20_000 * loud * Math.sin(at * 0.2)), 44 + at * 2);
+    out[44 + at] = Math.round(128 + 100 * loud * Math.sin(at * 0.5));
   }
   return out;
 }
@@ -96,7 +97,7 @@ export async function transcribed(browser, url, words, seconds, options = {}) {
   await page.locator("input[type=file]").first().setInputFiles({
     name: "talk.wav",
     mimeType: "audio/wav",
-    buffer: wav(Math.min(seconds, 60)),
+    buffer: wav(seconds),
   });
   await page.getByRole("button", { name: /^(Transcribe|Transcrire)$/ }).click();
   await page.getByTestId("player").waitFor();

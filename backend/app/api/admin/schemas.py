@@ -157,6 +157,7 @@ class Status(BaseModel):
     version: str
     model_set: str
     model_set_reason: str
+    models_file: str | None = Field(description="MODELS_FILE, which can be read again.")
     draining: bool
     at: float = Field(description="Unix time of the sample of GPUs and system.")
     gpus_at: float = Field(description="When the GPUs were read: earlier while the driver hangs.")

@@ -61,6 +61,7 @@ async def status(gateway: Gate) -> dict[str, Any]:
         "version": __version__,
         "model_set": gateway.model_set,
         "model_set_reason": gateway.model_set_reason,
+        "models_file": str(path) if (path := gateway.settings.models_file) else None,
         "draining": gateway.draining,
         **machine_json(sample, gateway.monitor.stale, gateway.placer.ledger),
         "models": gateway.registry.status(),

@@ -17,6 +17,9 @@ interface Props {
   onTranslation: (index: number, text: string) => void;
 }
 
+/** A player that was sent to a word may stand a little before it. */
+const ROUNDING_S = 0.01;
+
 /** Words are spans with their time; the current one gets a class without React noticing. */
 export function TranscriptView(props: Props) {
   const { segments, speakers, nameOf, clock, solo, translations, onTranslation } = props;
@@ -116,7 +119,7 @@ function useCurrentWord(
     let current: HTMLElement | undefined;
     return clock.subscribe((time) => {
       // Before anything was played nothing is current.
-      const next = time > 0 ? spans[indexAt(starts, time)] : undefined;
+      const next = time > 0 ? spans[indexAt(starts, time + ROUNDING_S)] : undefined;
       if (next === current) return;
       current?.classList.remove("current");
       next?.classList.add("current");

@@ -35,6 +35,11 @@ export function ModelCard({ model, gpus }: { model: Model; gpus: Gpu[] }) {
               {t(`common.kind.${model.kind}`)} · {model.source}
             </Text>
             <Facts model={model} />
+            {model.waiting.length > 0 && (
+              <Text size="sm" c="var(--warn)" mt={6} className="break">
+                {t("models.waiting", { names: model.waiting.join(", ") })}
+              </Text>
+            )}
             <Replicas model={model} />
           </div>
           <Actions model={model} gpus={gpus} />

@@ -1,4 +1,4 @@
-import { Skeleton, Stack } from "@mantine/core";
+import { Group, Skeleton, Stack } from "@mantine/core";
 import { useStatus } from "../../api/queries";
 import { EmptyState } from "../../components/EmptyState";
 import { ErrorState } from "../../components/ErrorState";
@@ -7,6 +7,7 @@ import { useText } from "../../i18n";
 import { CacheCard } from "./CacheCard";
 import { DependenciesCard } from "./DependenciesCard";
 import { ModelCard } from "./ModelCard";
+import { ReloadButton } from "./ReloadDialog";
 import { TokenButton } from "./TokenDialog";
 
 export default function ModelsPage() {
@@ -14,7 +15,18 @@ export default function ModelsPage() {
   const { data, error, refetch } = useStatus();
   const models = Object.values(data?.models ?? {});
   return (
-    <Page title={t("shell.models")} hint={t("models.hint")} actions={data && <TokenButton />}>
+    <Page
+      title={t("shell.models")}
+      hint={t("models.hint")}
+      actions={
+        data && (
+          <Group gap="xs">
+            <ReloadButton file={data.models_file} />
+            <TokenButton />
+          </Group>
+        )
+      }
+    >
       {data ? (
         <Stack gap="lg">
           {models.length === 0 && (

@@ -89,7 +89,7 @@ function Validity({ status }: { status: TokenStatus }) {
         ? ["check", "--ok", t("models.token.valid", { name: status.name ?? "" })]
         : ["alert", "--bad", t("models.token.invalid")];
   return (
-    <Alert variant="outline" color="gray" role="status">
+    <Alert variant="outline" color="gray" role="status" style={{ borderColor: "var(--line)" }}>
       <Group gap={8} wrap="nowrap">
         <span style={{ color: `var(${tone})` }}>
           <Icon name={icon} size={16} />
@@ -97,8 +97,7 @@ function Validity({ status }: { status: TokenStatus }) {
         <Text size="sm">
           {text}
           {status.present &&
-            status.source &&
-            ` (${t("models.token.from", { source: status.source })})`}
+            ` (${t(status.source === "environment" ? "models.token.fromEnvironment" : "models.token.fromStore")})`}
         </Text>
       </Group>
     </Alert>

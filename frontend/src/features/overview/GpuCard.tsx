@@ -1,4 +1,5 @@
 import { Card, Group, Stack, Text } from "@mantine/core";
+import { HISTORY_SAMPLES } from "../../api/queries";
 import type { Gpu, Model } from "../../api/types";
 import { Icon } from "../../components/Icon";
 import { Meter } from "../../components/Meter";
@@ -37,7 +38,7 @@ export function GpuCard({ gpu, models, loads, staleMs }: Props) {
             {gpu.load === null ? "–" : percent(gpu.load, language)}
           </Text>
         </Group>
-        <Sparkline values={loads} most={100} label={sentence()} />
+        <Sparkline values={loads} most={100} slots={HISTORY_SAMPLES} label={sentence()} />
         <div>
           <Group justify="space-between" mb={4}>
             <Text size="sm">{t("overview.memory")}</Text>

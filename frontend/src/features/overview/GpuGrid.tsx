@@ -1,8 +1,9 @@
-import { Card } from "@mantine/core";
+import { Card, Group } from "@mantine/core";
 import { useEffect, useRef, useState } from "react";
 import { useHistory } from "../../api/queries";
 import type { Status } from "../../api/types";
 import { EmptyState } from "../../components/EmptyState";
+import { Icon } from "../../components/Icon";
 import { useText } from "../../i18n";
 import { GpuCard } from "./GpuCard";
 
@@ -26,6 +27,16 @@ export function GpuGrid({ status }: { status: Status }) {
     );
   return (
     <div className="grid-cards">
+      {status.system.gpu_problems.length > 0 && (
+        <div className="gpu-problems">
+          {status.system.gpu_problems.map((problem) => (
+            <Group key={problem} gap={8} wrap="nowrap">
+              <Icon name="alert" size={16} />
+              <span className="break">{problem}</span>
+            </Group>
+          ))}
+        </div>
+      )}
       {status.gpus.map((gpu) => (
         <GpuCard
           key={gpu.uuid || gpu.index}

@@ -1,16 +1,17 @@
 import { Button, Card, Group, Stack, Text } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
-import type { Failure, Model } from "../../api/types";
+import type { Model } from "../../api/types";
 import { EmptyState } from "../../components/EmptyState";
 import { Icon } from "../../components/Icon";
+import { StateBadge } from "../../components/StateBadge";
 import { useText } from "../../i18n";
 import { dateTime } from "../../lib/format";
 
 export function LastErrors({ models }: { models: Model[] }) {
   const { t, language } = useText();
   const errors = models
-    .flatMap(({ key, runtime }) =>
-      runtime.last_error ? [{ key, failure: runtime.last_error }] : [],
+    .flatMap(({ key, state, runtime }) =>
+      runtime.last_error ? [{ key, state, failure: runtime.last_error }] : [],
     )
     .sort((one, other) => other.failure.at - one.failure.at);
   if (errors.length === 0)
@@ -26,7 +27,7 @@ export function LastErrors({ models }: { models: Model[] }) {
     );
   return (
     <Stack gap="xs">
-      {errors.map(({ key, failure }: { key: string; failure: Failure }) => (
+      {errors.map(({ key, state, failure }) => (
         <Card key={key} padding="sm">
           <Group justify="space-between" gap="sm">
             <Group gap="sm" wrap="nowrap" style={{ flex: "1 1 260px", minWidth: 0 }}>
@@ -42,9 +43,15 @@ export function LastErrors({ models }: { models: Model[] }) {
                 </Text>
               </div>
             </Group>
-            <Button component={Link} to="/models" size="xs" variant="default">
-              {t("overview.details")}
-            </Button>
+            <Group gap="sm">
+              <Text size="xs" c="dimmed">
+                {t("overview.now")}
+              </Text>
+              <StateBadge state={state} />
+              <Button component={Link} to="/models" size="xs" variant="default">
+                {t("overview.details")}
+              </Button>
+            </Group>
           </Group>
         </Card>
       ))}

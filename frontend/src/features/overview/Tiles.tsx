@@ -1,6 +1,6 @@
 import { Card, Text } from "@mantine/core";
 import type { ReactNode } from "react";
-import { useHistory } from "../../api/queries";
+import { HISTORY_SAMPLES, useHistory } from "../../api/queries";
 import type { Status } from "../../api/types";
 import { Meter } from "../../components/Meter";
 import { Sparkline } from "../../components/Sparkline";
@@ -34,6 +34,7 @@ export function Tiles({ status }: { status: Status }) {
         <Sparkline
           values={cpu}
           most={100}
+          slots={HISTORY_SAMPLES}
           height={26}
           label={t("overview.loadNow", {
             value: percent(system.cpu_percent, language),

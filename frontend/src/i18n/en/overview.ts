@@ -19,6 +19,8 @@ export const overview = {
   noGpuBody:
     "The gateway sees no NVIDIA GPU, so models run on the processor. In a container, check nvidia-smi, --gpus all and CUDA_VISIBLE_DEVICES.",
   probe: "Read by {{probe}}",
+  driver: "driver {{version}}",
+  now: "now",
   cpu: "Processor",
   ram: "Memory",
   disk: "Disk of the models",

@@ -22,6 +22,8 @@ export const overview: Mirror<typeof en> = {
   noGpuBody:
     "La passerelle ne voit aucun GPU NVIDIA ; les modèles tournent donc sur le processeur. Dans un conteneur, vérifiez nvidia-smi, --gpus all et CUDA_VISIBLE_DEVICES.",
   probe: "Lu par {{probe}}",
+  driver: "pilote {{version}}",
+  now: "maintenant",
   cpu: "Processeur",
   ram: "Mémoire",
   disk: "Disque des modèles",
