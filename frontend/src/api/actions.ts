@@ -8,7 +8,8 @@ export type Command = "download" | "load" | "unload" | "cancel";
 
 export interface Placement {
   gpu_device_ids?: number[] | null;
-  replicas?: number | null;
+  /** "auto": as many as fit. */
+  replicas?: number | "auto" | null;
 }
 
 export function command(key: string, name: Command, placement?: Placement): Promise<Model> {

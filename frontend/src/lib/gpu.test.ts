@@ -1,8 +1,16 @@
 import { expect, it } from "vitest";
 import type { Gpu, Model } from "../api/types";
-import { memoryParts, ownersOf } from "./gpu";
+import { memoryOf, memoryParts, ownersOf } from "./gpu";
 
-const gpu = { index: 1, memory_used: 100, processes: { "7": 60, "8": 20 } } as unknown as Gpu;
+const gpu = {
+  index: 1,
+  by_model: [
+    { model: "b", replica: "b-0", bytes: 30, by: "process" },
+    { model: "b", replica: "b-1", bytes: 20, by: "ledger" },
+    { model: "a", replica: "a-0", bytes: 10, by: "process" },
+  ],
+  memory_other: 40,
+} as unknown as Gpu;
 const model = (key: string, gpu_ids: number[]) => ({ key, replicas: [{ gpu_ids }] }) as Model;
 
 it("knows who stands where", () => {
@@ -11,9 +19,18 @@ it("knows who stands where", () => {
   ]);
 });
 
-it("gives the memory of processes to a single owner, and to nobody where there are two", () => {
-  const [one, two] = ownersOf(gpu, [model("a", [1]), model("b", [1])]);
-  if (!one || !two) throw new Error("two owners");
-  expect(memoryParts(gpu, [one])).toEqual([{ ...one, bytes: 80 }, { bytes: 20 }]);
-  expect(memoryParts(gpu, [one, two])).toEqual([{ bytes: 100 }]);
+it("adds up the memory of a model's replicas, and says what was not measured", () => {
+  const parts = memoryParts(gpu, [model("a", [1]), model("b", [1])]);
+  expect(parts.map(({ model, bytes, estimated }) => [model, bytes, estimated])).toEqual([
+    ["b", 50, true],
+    ["a", 10, false],
+    [undefined, 40, false],
+  ]);
+  expect(parts[0]?.colour).not.toBe(parts[1]?.colour);
+});
+
+it("does not say nothing is used where that is not known", () => {
+  const replicas = [{ memory: { used: 5 } }, { memory: { used: null } }, { memory: null }];
+  expect(memoryOf({ replicas } as Model)).toBe(5);
+  expect(memoryOf({ replicas: [{ memory: null }] } as unknown as Model)).toBeNull();
 });

@@ -31,16 +31,26 @@ export function ownersOf(gpu: Gpu, models: Model[]): Owner[] {
 
 export interface MemoryPart extends Partial<Owner> {
   bytes: number;
+  /** Shared out by what was granted, not measured. */
+  estimated: boolean;
 }
 
-/**
- * Memory by owner as far as it is known: all processes belong to the only model that stands here;
- * between several nobody can tell, so that what is used stays one part.
- */
-export function memoryParts(gpu: Gpu, owners: Owner[]): MemoryPart[] {
-  const inProcesses = Object.values(gpu.processes).reduce((sum, part) => sum + part, 0);
-  const only = owners.length === 1 ? owners[0] : undefined;
-  if (!only || inProcesses === 0) return [{ bytes: gpu.memory_used }];
-  const own = Math.min(inProcesses, gpu.memory_used);
-  return [{ ...only, bytes: own }, { bytes: gpu.memory_used - own }];
+/** Memory by model, as the gateway tells it apart, and what is nobody's of these. */
+export function memoryParts(gpu: Gpu, models: Model[]): MemoryPart[] {
+  const parts = new Map<string, MemoryPart>();
+  for (const { model, bytes, by } of gpu.by_model) {
+    const part = parts.get(model) ?? { model, bytes: 0, estimated: false };
+    part.colour = colourOf(models.findIndex(({ key }) => key === model));
+    part.bytes += bytes;
+    part.estimated ||= by === "ledger";
+    parts.set(model, part);
+  }
+  const all = [...parts.values(), { bytes: gpu.memory_other, estimated: false }];
+  return all.filter(({ bytes }) => bytes > 0);
+}
+
+/** GPU memory that a model's engines take; null where none of it is known. */
+export function memoryOf(model: Model): number | null {
+  const known = model.replicas.flatMap(({ memory }) => memory?.used ?? []);
+  return known.length === 0 ? null : known.reduce((sum, bytes) => sum + bytes, 0);
 }

@@ -27,6 +27,14 @@ const gpu = (index) => ({
   power_limit: 700,
   throttling: index === 3 ? ["power cap"] : [],
   processes: index < 4 ? { 4242: 119_000 * 2 ** 20 } : {},
+  by_model:
+    index < 4
+      ? [
+          { model: "qwen", replica: "qwen-0", bytes: 100_000 * 2 ** 20, by: "process" },
+          { model: "canary", replica: "canary-0", bytes: 14_000 * 2 ** 20, by: "ledger" },
+        ]
+      : [],
+  memory_other: (index < 4 ? 6_000 : 600) * 2 ** 20,
 });
 
 for (const scheme of ["light", "dark"])
@@ -39,7 +47,7 @@ for (const scheme of ["light", "dark"])
       if (frozen) return;
       const status = await (await route.fetch()).json();
       const { qwen } = status.models;
-      const replica = { name: "qwen-0", state: "ready", gpu_ids: [0, 1, 2, 3], in_flight: 2, restarts: 0, since: 0, loading_since: null, progress: null, failure: null, argv: [] };
+      const replica = { name: "qwen-0", state: "ready", gpu_ids: [0, 1, 2, 3], in_flight: 2, memory: { granted: 480e9, used: 450e9, peak: 451e9, by: "process", over_grant: "" }, restarts: 0, since: 0, loading_since: null, progress: null, failure: null, argv: [] };
       status.models.qwen = { ...qwen, state: "ready", in_flight: 2, replicas: [replica] };
       const gpus = Array.from({ length: 8 }, (_, index) => gpu(index));
       // A driver that hangs: the gateway answers, but what it says of the GPUs is 20 s old.
@@ -50,7 +58,7 @@ for (const scheme of ["light", "dark"])
     const card = page.locator('[data-gpu="3"]');
     await card.waitFor();
     const text = await card.innerText();
-    for (const part of ["NVIDIA H200", "87%", "qwen 83%", "50 °C", "330 / 700 W", "Throttled: power cap"])
+    for (const part of ["NVIDIA H200", "87%", "qwen 70%", "canary ≈ 10%", "other 4%", "50 °C", "330 / 700 W", "Throttled: power cap"])
       assert.ok(text.includes(part), `${part} in ${text}`);
     assert.match(await card.getByRole("img").getAttribute("aria-label"), /Load 87%; the last 5 minutes/);
     assert.equal(await card.getByRole("meter").getAttribute("aria-valuenow"), "83");

@@ -92,6 +92,7 @@ test("the placement dialog refuses what cannot be shared", async (t) => {
   const gpu = (index) => ({
     index, uuid: `GPU-${index}`, name: "NVIDIA H200", memory_total: 150e9, memory_used: 5e9,
     load: 0, temperature: 30, power: 80, power_limit: 700, throttling: [], processes: {},
+    by_model: [], memory_other: 5e9,
   });
   await page.route("**/api/admin/events", (route) => route.abort());
   await page.route("**/api/admin/status", async (route) => {

@@ -1,10 +1,10 @@
 import { Stack, Table, Text } from "@mantine/core";
-import type { Model } from "../../api/types";
+import type { Model, Replica } from "../../api/types";
 import { Elapsed } from "../../components/Elapsed";
 import { Facts } from "../../components/Facts";
 import { StateBadge } from "../../components/StateBadge";
 import { useText } from "../../i18n";
-import { dateTime, duration } from "../../lib/format";
+import { bytes, dateTime, duration } from "../../lib/format";
 
 export function Details({ model }: { model: Model }) {
   const { t, language } = useText();
@@ -52,6 +52,7 @@ export function Details({ model }: { model: Model }) {
                 <Table.Th>{t("models.detail.replica")}</Table.Th>
                 <Table.Th>{t("models.detail.state")}</Table.Th>
                 <Table.Th>{t("models.detail.gpus")}</Table.Th>
+                <Table.Th>{t("models.detail.memory")}</Table.Th>
                 <Table.Th>{t("models.detail.since")}</Table.Th>
               </Table.Tr>
             </Table.Thead>
@@ -63,6 +64,7 @@ export function Details({ model }: { model: Model }) {
                     <StateBadge state={replica.state} />
                   </Table.Td>
                   <Table.Td>{replica.gpu_ids.join(", ") || "–"}</Table.Td>
+                  <Table.Td>{replica.memory ? <Memory memory={replica.memory} /> : "–"}</Table.Td>
                   <Table.Td>
                     <Elapsed since={replica.since} />
                   </Table.Td>
@@ -73,5 +75,21 @@ export function Details({ model }: { model: Model }) {
         </Table.ScrollContainer>
       )}
     </Stack>
+  );
+}
+
+function Memory({ memory }: { memory: NonNullable<Replica["memory"]> }) {
+  const { t, language } = useText();
+  const used = memory.used === null ? "–" : bytes(memory.used, language);
+  return (
+    <>
+      {memory.by === "ledger" && memory.used !== null && "≈ "}
+      {t("models.detail.ofGrant", { used, granted: bytes(memory.granted, language) })}
+      {memory.over_grant && (
+        <Text size="xs" c="var(--warn)">
+          {memory.over_grant}
+        </Text>
+      )}
+    </>
   );
 }

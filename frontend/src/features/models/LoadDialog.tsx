@@ -27,11 +27,13 @@ export function LoadDialog({ model, gpus, onClose, onLoad }: Props) {
   const [mode, setMode] = useState(wanted.length > 0 ? "choose" : "auto");
   const [chosen, setChosen] = useState<number[]>(wanted);
   const [replicas, setReplicas] = useState(Math.max(1, model.replicas.length));
-  const uneven = mode === "choose" && chosen.length % replicas !== 0;
+  const [most, setMost] = useState(false);
+  const uneven = mode === "choose" && !most && chosen.length % replicas !== 0;
   const nothing = mode === "choose" && chosen.length === 0;
 
   const submit = () => {
-    onLoad({ gpu_device_ids: mode === "choose" ? chosen : [], replicas });
+    const ids = mode === "choose" ? chosen : [];
+    onLoad({ gpu_device_ids: ids, replicas: most ? "auto" : replicas });
     onClose();
   };
   const toggle = (id: number) =>
@@ -84,10 +86,18 @@ export function LoadDialog({ model, gpus, onClose, onLoad }: Props) {
           description={t("models.picker.replicasHint")}
           min={1}
           max={64}
-          value={replicas}
+          value={most ? "" : replicas}
+          disabled={most}
           onChange={(value) => setReplicas(Math.max(1, Number(value) || 1))}
           error={uneven && t("models.picker.uneven", { gpus: chosen.length, replicas })}
         />
+        {gpus.length > 0 && (
+          <Checkbox
+            label={t("models.picker.most")}
+            checked={most}
+            onChange={(event) => setMost(event.currentTarget.checked)}
+          />
+        )}
         {model.state === "ready" && (
           <Text size="sm" c="dimmed">
             {t("models.picker.reload")}

@@ -1,9 +1,11 @@
-import { Card, Collapse, Group, Stack, Text, Title, UnstyledButton } from "@mantine/core";
+import { Card, Collapse, Group, Stack, Text, Title, Tooltip, UnstyledButton } from "@mantine/core";
 import { useState } from "react";
 import type { Gpu, Model } from "../../api/types";
 import { Icon } from "../../components/Icon";
 import { StateBadge } from "../../components/StateBadge";
 import { useText } from "../../i18n";
+import { bytes } from "../../lib/format";
+import { memoryOf } from "../../lib/gpu";
 import { Actions } from "./Actions";
 import { FailurePanel } from "./FailurePanel";
 import { ModelTabs } from "./ModelTabs";
@@ -30,6 +32,11 @@ export function ModelCard({ model, gpus }: { model: Model; gpus: Gpu[] }) {
               </Title>
               <StateBadge state={model.state} />
               {model.demo && <span className="tag">{t("common.demo")}</span>}
+              {model.pinned && (
+                <Tooltip label={t("models.pinnedHint")}>
+                  <span className="tag">{t("models.pinned")}</span>
+                </Tooltip>
+              )}
             </Group>
             <Text size="sm" c="dimmed" className="break">
               {t(`common.kind.${model.kind}`)} · {model.source}
@@ -71,8 +78,9 @@ export function ModelCard({ model, gpus }: { model: Model; gpus: Gpu[] }) {
 }
 
 function Facts({ model }: { model: Model }) {
-  const { t } = useText();
+  const { t, language } = useText();
   if (model.replicas.length === 0) return null;
+  const memory = memoryOf(model);
   const gpus = [...new Set(model.replicas.flatMap((replica) => replica.gpu_ids))].sort(
     (one, other) => one - other,
   );
@@ -80,6 +88,7 @@ function Facts({ model }: { model: Model }) {
   const facts = [
     t("models.replicas", { count: model.replicas.length }),
     gpus.length > 0 ? t("models.onGpus", { ids: gpus.join(", ") }) : t("models.onCpu"),
+    ...(memory === null ? [] : [t("models.memory", { size: bytes(memory, language) })]),
     t("models.inFlight", { running: model.in_flight, queued: model.queued }),
     ...(restarts > 0 ? [t("models.restarts", { count: restarts })] : []),
   ];

@@ -15,11 +15,15 @@ export function ReceiptLine({ receipt }: { receipt: Receipt }) {
       ? t("models.freedUnknown")
       : t("models.freed", { bytes: bytes(receipt.freed_bytes, language) }),
     ...(receipt.escalated ? [t("models.escalated")] : []),
+    ...(receipt.missing_bytes > 0
+      ? [t("models.missing", { bytes: bytes(receipt.missing_bytes, language) })]
+      : []),
   ];
+  const clean = !receipt.escalated && receipt.missing_bytes === 0;
   return (
     <Group gap={8} wrap="nowrap" data-testid="receipt">
-      <span style={{ color: receipt.escalated ? "var(--warn)" : "var(--ok)" }}>
-        <Icon name={receipt.escalated ? "alert" : "check"} size={16} />
+      <span style={{ color: clean ? "var(--ok)" : "var(--warn)" }}>
+        <Icon name={clean ? "check" : "alert"} size={16} />
       </span>
       <Text size="sm">{parts.join(" · ")}</Text>
     </Group>

@@ -32,6 +32,8 @@ const OUTCOMES: Record<Known, Outcome> = {
   stopped: PLAIN,
   unloaded: GOOD,
   evicted: ODD,
+  "memory above grant": ODD,
+  "memory missing": ODD,
   broken: BAD,
   restarting: ODD,
   failed: BAD,

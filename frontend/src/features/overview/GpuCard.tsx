@@ -21,7 +21,7 @@ const GREY = "color-mix(in srgb, var(--mantine-color-text) 38%, transparent)";
 export function GpuCard({ gpu, models, loads, staleMs }: Props) {
   const { t, language } = useText();
   const owners = ownersOf(gpu, models);
-  const parts = memoryParts(gpu, owners).filter((part) => part.bytes > 0);
+  const parts = memoryParts(gpu, models);
   const apart = owners.filter(({ model }) => !parts.some((part) => part.model === model));
   const share = (value: number) => percent((value / gpu.memory_total) * 100, language);
   return (
@@ -63,7 +63,8 @@ export function GpuCard({ gpu, models, loads, staleMs }: Props) {
               <Group key={part.model ?? ""} gap={5} wrap="nowrap">
                 <span className="swatch" style={{ background: part.colour ?? GREY }} />
                 <Text size="xs">
-                  {part.model ?? t("overview.others")} {share(part.bytes)}
+                  {part.model ?? t("overview.others")} {part.estimated && "≈ "}
+                  {share(part.bytes)}
                 </Text>
               </Group>
             ))}
