@@ -63,7 +63,7 @@ def collect(gateway: str, cache_dir: Path, models: Mapping[str, HubFiles], tell:
                 there += f" of {size_of(status.total_bytes)}"
             raise BundleError(
                 f"{key} is not complete in {cache_dir} ({there}). Download it first:"
-                f" POST /api/admin/models/{key}/download, or the dashboard."
+                f" python -m backend.app download {key}"
             )
     repos: dict[tuple[str, str | None], BundledRepo] = {}
     places: dict[str, Path] = {}
