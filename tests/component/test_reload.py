@@ -174,9 +174,9 @@ def test_what_needs_an_engine_restart_says_so_and_waits_for_it(tmp_path: Path) -
     with configured(tmp_path, small()) as running:
         running.load("small")
         before = running.engine("small")
-        text = small(engine_args="--fake-tokens 3", aliases=["mini"], idle_unload_s=900)
+        text = small(engine_args="--fake-tokens 3", aliases=["mini"], idle_unload_s=900, pin=True)
         change = running.reload(text)["small"]
-        assert change["fields"] == ["aliases", "engine_args", "idle_unload_s"]
+        assert change["fields"] == ["aliases", "engine_args", "idle_unload_s", "pin"]
         assert change["waiting"] == ["aliases", "engine_args"]
         assert "aliases, engine_args need an engine restart" in change["detail"]
         assert running.engine("small") == before

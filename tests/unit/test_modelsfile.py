@@ -72,6 +72,8 @@ languages = ["de"]
 [pipeline]
 kind = "diarization"
 model = "org/pipeline"
+replicas = "auto"
+pin = true
 """
     )
     assert list(found)[3:] == ["small", "embedder", "canary-de", "pipeline"]
@@ -88,7 +90,8 @@ model = "org/pipeline"
     assert embedder.engine_args == ("--dtype", "float32")
     assert found["canary-de"].languages == ("de",)
     assert found["canary"].languages == ("en", "fr")
-    assert found["pipeline"].kind is Kind.DIARIZATION
+    pipeline = found["pipeline"]
+    assert (pipeline.kind, pipeline.replicas, pipeline.pin) == (Kind.DIARIZATION, "auto", True)
 
 
 def test_the_environment_wins_over_the_file_for_the_first_three(
