@@ -1,5 +1,8 @@
 # serve   set everything up and serve on API_HOST:API_PORT
+# install set everything up, start nothing
 # test    the whole suite: unit, component, real engines, end to end
+# audit   known vulnerabilities in what is pinned; for a weekly job
+# sbom    what is installed, as CycloneDX, in build/sbom
 # Each target sets up what it needs; a stamp per requirements file keeps the second run instant.
 
 SHELL := /bin/bash
@@ -8,18 +11,20 @@ PY    := $(VENV)/bin/python
 UV    := $(VENV)/bin/uv
 STACK := $(shell tools/setup/stack)
 
-.PHONY: serve test test-fast lint bench demo-models lock clean
+.PHONY: serve install test test-fast lint bench demo-models lock audit sbom clean
 .DEFAULT_GOAL := serve
 
 serve: $(VENV)/.$(STACK) frontend/dist/index.html
 	@exec $(PY) -m backend.app serve
 
+install: $(VENV)/.$(STACK) frontend/dist/index.html
+
 test: $(VENV)/.$(STACK) $(VENV)/.dev
-	@tools/setup/system chromium shellcheck nginx:nginx-light
+	@tools/setup/system chromium shellcheck nginx:nginx-light caddy
 	$(PY) -m pytest $(ARGS)
 
 test-fast: $(VENV)/.$(STACK) $(VENV)/.dev
-	@tools/setup/system chromium shellcheck nginx:nginx-light
+	@tools/setup/system chromium shellcheck nginx:nginx-light caddy
 	$(PY) -m pytest -m "not engine and not gpu" $(ARGS)
 
 lint: $(VENV)/.$(STACK) $(VENV)/.dev
@@ -33,6 +38,16 @@ demo-models: $(VENV)/.$(STACK) $(VENV)/.dev
 
 lock:
 	tools/setup/lock
+
+audit: build/audit/.installed
+	build/audit/bin/python tools/audit.py
+
+sbom: $(VENV)/.$(STACK) build/audit/.installed
+	tools/setup/sbom $(VENV)
+
+build/audit/.installed: requirements/audit.txt
+	tools/setup/venv build/audit $<
+	@touch $@
 
 $(VENV)/.$(STACK): requirements/$(STACK).txt
 	tools/setup/venv $(VENV) $<

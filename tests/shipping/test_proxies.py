@@ -121,13 +121,15 @@ def test_a_large_recording_passes(proxy: Proxy, tmp_path: Path) -> None:
 
 @through
 def test_what_is_too_large_is_refused_by_the_gateway(proxy: Proxy, tmp_path: Path) -> None:
-    with audio_gateway(pyannote=None, max_upload_mb=1) as upstream:
-        with behind(proxy, upstream.url, tmp_path) as client:
-            answer = client.post(
-                "/v1/audio/transcriptions",
-                data={"model": "canary"},
-                files={"file": ("talk.wav", bytes(2 << 20), "audio/wav")},
-            )
+    with (
+        audio_gateway(pyannote=None, max_upload_mb=1) as upstream,
+        behind(proxy, upstream.url, tmp_path) as client,
+    ):
+        answer = client.post(
+            "/v1/audio/transcriptions",
+            data={"model": "canary"},
+            files={"file": ("talk.wav", bytes(2 << 20), "audio/wav")},
+        )
     assert answer.status_code == 413
     assert "MAX_UPLOAD_MB" in answer.json()["error"]["message"]
 
