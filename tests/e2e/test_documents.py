@@ -23,12 +23,13 @@ from tests.support.hub import CHAT
 CHAT_REPO, SPEECH_REPO = "Qwen/Qwen3-VL-30B-A3B-Instruct", "nvidia/canary-1b-v2"
 NOT_HERE = {
     r"git clone": "the repository's address is the reader's",
-    r"make (serve|test|test-fast|lint|bench|lock|demo-models|audit|sbom)\b": (
+    r"make (serve|install|test|test-fast|lint|bench|lock|demo-models|audit|sbom)\b": (
         "make runs what the tests themselves are run by; `serve` is started by most of them"
     ),
     r"(\S+=\S+ )*(\./(build|run)_docker\.sh|docker )": (
         "no Docker here; the scripts are tested against a docker that records its calls"
     ),
+    r"(sudo|kubectl) ": "no systemd, no Kubernetes; see tests/shipping/test_deploy.py",
     r"python -m pytest": "this is one",
     r"(?s)nvidia-smi|curl .*gpu_device_ids": "no GPU here; tests/unit/test_placement.py has eight",
     r"curl -N .*/events": "it never ends; tests/unit/test_events.py reads it",
