@@ -27,6 +27,7 @@ from backend.app.models.configured import build_specs
 from backend.app.models.modelset import ModelSet
 from backend.app.services.dependency_inspector import Imported
 from backend.app.words import same
+from backend.app.workers.dependencies import NO_GPU
 from tests.component.test_hub_pipelines import PIPELINE, pipelines
 from tests.fakes.hub.process import FakeHub, fake_hub
 from tests.support.command_line import CommandLine
@@ -370,6 +371,30 @@ def test_what_does_not_load_is_a_failure_unless_it_is_spare(
     assert levels["torch"] is Level.OK
     assert levels["torchcodec"] is Level.WARN
     assert levels["vllm"] is levels["nemo_toolkit"] is Level.FAIL
+
+
+@pytest.mark.parametrize(
+    ("cause", "remedy"),
+    [("Error 802: system not yet initialized", "nvidia-fabricmanager"), ("too old", "driver")],
+)
+def test_gpus_that_torch_cannot_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: str, remedy: str
+) -> None:
+    async def imported(python: str, name: str, env: object) -> Imported:
+        return Imported(True, f"{NO_GPU}: {cause}" if name == "torch" else "fine")
+
+    monkeypatch.setattr(libraries, "import_in", imported)
+
+    async def body(reading: Reading) -> Line:
+        asked = patient(tmp_path, reading, env={"PATH": os.environ["PATH"]})
+        (first, *_) = [line async for line in libraries.imports(asked)]
+        return first
+
+    line = asyncio.run(body(DGX))
+    assert line.level is Level.FAIL
+    assert line.remedy is not None
+    assert remedy in line.remedy.en
+    assert asyncio.run(body(NONE)).level is Level.OK
 
 
 @pytest.mark.engine

@@ -30,6 +30,7 @@ DISTRIBUTIONS = {
 """What each library may be distributed as."""
 CUDA_RUNTIME = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu13", "nvidia-cuda-runtime-cu12")
 CPU = "cpu"
+NO_GPU = "no GPU can be used"
 
 _CUDA = re.compile(r"^cuda\b[^=\n]*= *['\"]([\d.]+)['\"]", re.MULTILINE)
 _NO_CUDA = re.compile(r"^cuda\b[^=\n]*= *None", re.MULTILINE)
@@ -104,8 +105,11 @@ def _torch() -> str:
     assert float((ones @ ones).sum()) == 64.0
     if torch.version.cuda is None:
         return "CPU only"
-    if not torch.cuda.is_available():
-        return f"built for CUDA {torch.version.cuda}, no GPU is used"
+    try:
+        torch.cuda.init()
+    except Exception as exc:  # no driver, an old one, a fabric manager that does not run
+        cause = str(exc).partition(". ")[0]
+        return f"built for CUDA {torch.version.cuda}, {NO_GPU}: {cause}"
     count = torch.cuda.device_count()
     for index in range(count):
         there = torch.ones(4, 4, device=f"cuda:{index}")  # a wheel without this GPU's kernels fails

@@ -15,9 +15,12 @@ from backend.app.services.dependency_inspector import (
 )
 from backend.app.services.dependency_rules import Found
 from backend.app.words import Words, same
+from backend.app.workers.dependencies import NO_GPU
 
 SPARE = frozenset({"torchcodec"})
 """Engines are given samples, so they do without it."""
+NOT_YET = "system not yet initialized"
+"""CUDA's error 802."""
 
 
 async def libraries(patient: Patient) -> list[Line]:
@@ -59,21 +62,43 @@ async def imports(patient: Patient) -> AsyncIterator[Line]:
             continue
         name = dependency.name
         done = await import_in(dependency.python, name, patient.env)
-        if done.ok:
+        if name == "torch" and NO_GPU in done.detail and patient.reading.gpus:
+            yield _unused(done.detail)
+        elif done.ok:
             yield ok("imports", same(f"{name}: {done.detail}"))
-            continue
-        said = Words(
-            f"{name} does not load: {done.detail}", f"{name} ne se charge pas : {done.detail}"
-        )
-        if name in SPARE:
-            remedy = Words(
-                "It is not needed: recordings are decoded by the gateway.",
-                "Il n'est pas nécessaire : la passerelle décode elle-même les enregistrements.",
-            )
-            yield warn("imports", said, remedy)
         else:
-            remedy = Words(
-                f"Install what requirements/<stack>.txt pins into {dependency.python}.",
-                f"Installez ce que requirements/<jeu>.txt fixe dans {dependency.python}.",
-            )
-            yield fail("imports", said, remedy)
+            yield _not_loaded(dependency, done.detail)
+
+
+def _unused(detail: str) -> Line:
+    """The driver lists GPUs, and torch cannot use them."""
+    remedy = Words(
+        "The driver is too old for these wheels, or does not answer: see the lines above, and"
+        " `nvidia-smi`.",
+        "Le pilote est trop ancien pour ces paquets, ou ne répond pas : voir les lignes ci-dessus,"
+        " et `nvidia-smi`.",
+    )
+    if NOT_YET in detail:
+        remedy = Words(
+            "On a machine with NVSwitch (DGX, HGX) nvidia-fabricmanager must run, in the driver's"
+            " version: `systemctl status nvidia-fabricmanager` on the host.",
+            "Sur une machine à NVSwitch (DGX, HGX), nvidia-fabricmanager doit tourner, dans la"
+            " version du pilote : `systemctl status nvidia-fabricmanager` sur l'hôte.",
+        )
+    return fail("imports", same(f"torch: {detail}"), remedy)
+
+
+def _not_loaded(dependency: Dependency, why: str) -> Line:
+    name = dependency.name
+    said = Words(f"{name} does not load: {why}", f"{name} ne se charge pas : {why}")
+    if name in SPARE:
+        remedy = Words(
+            "It is not needed: recordings are decoded by the gateway.",
+            "Il n'est pas nécessaire : la passerelle décode elle-même les enregistrements.",
+        )
+        return warn("imports", said, remedy)
+    remedy = Words(
+        f"Install what requirements/<stack>.txt pins into {dependency.python}.",
+        f"Installez ce que requirements/<jeu>.txt fixe dans {dependency.python}.",
+    )
+    return fail("imports", said, remedy)
