@@ -39,10 +39,6 @@ COPY requirements/uv.txt requirements/cuda${CUDA_STACK}.txt requirements/
 RUN PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1 \
     tools/setup/venv /opt/venv requirements/cuda${CUDA_STACK}.txt
 
-# Whatever user it runs as (`--user`): a home, logs and a volume for models that can be written to.
-# A directory that is mounted keeps its owner; the gateway says so when that cannot work.
-RUN install -d -m 1777 /models /home/gateway /var/log/servertestllm
-
 # What engines compile lies beside the models, so that the next start need not compile it again.
 # Docker kills ten seconds after `docker stop`: the drain fits that, and whoever gives the container
 # longer (run_docker.sh, compose.yaml) sets both.
@@ -68,7 +64,11 @@ COPY demo/models demo/models
 COPY deploy/healthcheck deploy/
 COPY backend backend
 COPY --from=frontend /build/frontend/dist frontend
-RUN python -m compileall -q backend/app && chmod -R a+rX .
+# Whatever user it runs as (`--user`): a home, logs and a volume for models that can be written to.
+# A directory that is mounted keeps its owner; the gateway says so when that cannot work.
+RUN python -m compileall -q backend/app \
+ && chmod -R a+rX . \
+ && install -d -m 1777 /models /home/gateway /var/log/servertestllm
 
 # Numeric, so that Kubernetes can tell that it is not root.
 USER 1000:1000
