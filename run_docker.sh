@@ -115,7 +115,7 @@ settings='HUGGINGFACE_TOKEN|HF_TOKEN|HF_XET|OPENAI_API_KEYS|ADMIN_API_KEYS|ADMIN
 settings+='|MODEL_SET|MODELS_FILE|LAZY_LOAD_MODELS|REMOTE_MEDIA|KEEP_CONTENT|SSL_CERTFILE|SSL_KEYFILE'
 settings+='|(QWEN|CANARY|PYANNOTE|LOG|MAX|MEDIA|SPOOL|BATCH)_[A-Z_]+'
 settings+='|(LOAD|SSE|ENGINE|REQUEST|CLIENT|CRASH|FAILED|DRAIN)_[A-Z_]+'
-settings+='|(HTTP|HTTPS|NO)_PROXY|TZ'
+settings+='|HF_ENDPOINT|TZ|(HTTP|HTTPS|NO|ALL)_PROXY|(http|https|no|all)_proxy'
 
 # From SIGTERM on: the drain, the engines' end, and some room. Docker's own ten seconds are too few.
 pass DRAIN_S "${DRAIN_S:-30}"

@@ -29,7 +29,7 @@ def _settings() -> list[str]:
 
 def test_every_setting_is_passed_by_name(docker: Docker) -> None:
     given = {name: f"value-of-{name}" for name in _settings() if name not in PATHS | {"DRAIN_S"}}
-    given["ENGINE_TERM_S"] = "10"
+    given |= {"ENGINE_TERM_S": "10", "HF_ENDPOINT": "value-of-hub", "https_proxy": "value-of-proxy"}
     argv, _ = succeed(docker, **given)
     passed = options(argv, "-e")
     assert not given.keys() - set(passed)
