@@ -143,7 +143,7 @@ def _build(settings: Settings, log_setup: LogSetup) -> tuple[Gateway, LocalLaunc
     bus = EventBus(lambda: event_snapshot(gateway))
 
     def sampled(sample: Sample) -> None:
-        placer.meter.watch(sample.reading, sample.read_at)
+        placer.watch(sample.reading, sample.read_at)
         machine = machine_json(sample, monitor.stale, placer.ledger)
         bus.publish("machine", machine | {"traffic": registry.traffic()})
 

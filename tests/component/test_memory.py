@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -258,6 +259,36 @@ def test_what_is_evicted_and_asked_for_at_once_hangs_nobody(tmp_path: Path) -> N
     run(body)
 
 
+def test_what_is_being_unloaded_is_waited_for(tmp_path: Path) -> None:
+    async def body() -> None:
+        slow = {"engine_args": "--fake-slow-term-s 1"}
+        async with machine(tmp_path, 1, a=CHAT | slow, b=CHAT) as (_, registry):
+            a, b = registry.models.values()
+            await up(a)
+            a.unload()
+            assert await up(b) == [(0,)]
+            assert a.state is State.IDLE
+
+    run(body)
+
+
+def test_two_may_come_in_the_place_of_one(tmp_path: Path) -> None:
+    async def body() -> None:
+        slow = {"engine_args": "--fake-slow-term-s 0.5"}
+        models: dict[str, Any] = {"a": CHAT | slow, "b": SMALL, "c": SMALL}
+        async with machine(tmp_path, 1, **models) as (gpus, registry):
+            a, b, c = registry.models.values()
+            gpus.foreign[0] = 70 * GIB  # a needs all the rest
+            await up(a)
+            goals = [b.load(), c.load()]
+            for model, goal in zip((b, c), goals, strict=True):
+                await model.settled(goal, 30)
+            assert [m.state.value for m in (a, b, c)] == ["idle", "ready", "ready"]
+            assert actions(a).count("evicted") == 1
+
+    run(body)
+
+
 # ---- the ledger ---------------------------------------------------------------------------------
 
 
@@ -339,10 +370,52 @@ def test_a_load_above_its_grant_is_said(
     assert "took more memory than granted" in caplog.text
 
 
+def test_growth_while_it_serves_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body() -> None:
+        async with machine(tmp_path, 1, pids=True, small=SMALL) as (gpus, registry):
+            small = registry.get("small")
+            await up(small)
+            gpus.excess = 5 * GIB
+            for _ in range(3):
+                small.placer.watch(gpus.read(), time.time() + 60)
+            assert actions(small).count("memory above grant") == 1
+
+    run(body)
+    assert caplog.text.count("took more memory than granted") == 1
+
+
+def test_growth_that_may_be_anothers_is_not_believed_without_measure(tmp_path: Path) -> None:
+    async def body(foreign: int) -> list[int]:
+        says = {"engine_args": "--fake-kv-gib 3 --fake-load-s 1"}
+        models: dict[str, Any] = {"qwen": CHAT | says, "small": SMALL | says}
+        held: list[int] = []
+        async with machine(tmp_path, 2, **models) as (gpus, registry):
+            for number, model in enumerate(registry.models.values()):
+                goal = model.load((number,), 1)
+                while not model.replicas:
+                    await model.changed()
+                gpus.foreign[number] = foreign
+                await model.settled(goal, 30)
+                grant = model.replicas[0].grant
+                assert grant
+                held += grant.held
+                gpus.foreign[number] = 0
+        return held
+
+    async def twice() -> None:
+        first, second = await body(12 * GIB), await body(0)
+        assert second[0] == first[0]
+        assert first[1] < second[1] <= 2 * first[1] + 6 * GIB
+
+    run(twice)
+
+
 def test_the_next_load_knows_what_the_last_one_took(tmp_path: Path) -> None:
     async def body(excess: int) -> int:
         says = {"engine_args": "--fake-kv-gib 3"}
-        async with machine(tmp_path, 1, small=SMALL | says) as (gpus, registry):
+        async with machine(tmp_path, 1, pids=True, small=SMALL | says) as (gpus, registry):
             small = registry.get("small")
             gpus.excess = excess
             await up(small)

@@ -242,16 +242,6 @@ class BaseModelWrapper(abc.ABC):
         self.update_runtime("download requested")
         return supervisor.want(up=False, fetch=True)
 
-    async def evict(self, reason: str, timeout_s: float) -> bool:
-        """Take it down for another model's sake. True once the engines it had are gone.
-
-        A request that comes meanwhile is answered by them, or has it loaded again.
-        """
-        going = self.replicas
-        self.update_runtime("evicted", reason)
-        self.supervisor.want(up=False)
-        return await self.until(lambda: self.replicas is not going, timeout_s)
-
     def cancel(self) -> Goal:
         """Stop a download or a load that is under way."""
         if self.state not in {State.DOWNLOADING, State.LOADING, State.RESTARTING}:

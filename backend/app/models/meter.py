@@ -30,6 +30,8 @@ LONGEST_LOOK_S = 1.0
 """Usually milliseconds."""
 NOISE_BYTES = 256 << 20
 """Less than this that does not come back is the driver's own, or another program's growth."""
+MOST_GROWTH = 2
+"""So many times its grant is believed of a model when only the device as a whole was measured."""
 NOTHING = Reading("none", ())
 
 
@@ -181,16 +183,18 @@ class Meter:
         memory = self.memory(replica.name)
         if memory is None or memory.used is None or memory.by == "ledger":
             return
-        fixed, gpus = memory.used, len(self._ledger.of(replica.name))
+        fixed, peak, gpus = memory.used, memory.peak, len(self._ledger.of(replica.name))
+        if memory.by == "device":  # another program may have grown meanwhile
+            if model.elastic and memory.over_grant:
+                return
+            fixed = peak = min(fixed, MOST_GROWTH * memory.granted)
         if model.least_cache:
             if replica.cache_bytes is None:
                 return  # this version of the engine does not say
             fixed -= replica.cache_bytes * gpus
         if model.elastic:
             fixed -= RESERVE_BYTES * gpus
-        await asyncio.to_thread(
-            self._needs.learn, model.spec, fixed=max(0, fixed), peak=memory.peak
-        )
+        await asyncio.to_thread(self._needs.learn, model.spec, fixed=max(0, fixed), peak=peak)
 
 
 def _still_held(gpu: Gpu, before: Held) -> int:

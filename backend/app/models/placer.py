@@ -43,6 +43,11 @@ CUDA_REQUIRED = (
 )
 
 
+def eviction_s(settings: Settings) -> float:
+    """How long it may take until others have gone."""
+    return settings.drain_s + settings.engine_term_s + settings.memory_back_s + SLACK_S
+
+
 class Placer:
     """`registry` is asked for only once models are placed. `cpu_allowed`: engines may run without
     a GPU where there is none."""
@@ -73,24 +78,36 @@ class Placer:
 
         Raises Refused with numbers, or ModelFailed when the GPUs are missing or do not answer.
         """
+        registry, limit = self._registry(), eviction_s(self._settings)
         for _ in range(ATTEMPTS):
-            decision = await self._decide(model, ids, replicas)
+            try:
+                decision = await self._decide(model, ids, replicas)
+            except NoRoom:
+                if not await registry.leaving(limit):
+                    raise
+                continue
             if not decision.evict:
                 return list(decision.grants)
             try:
-                await self._make_room(model, decision.evict)
+                await registry.evict(decision.evict, f"to make room for {model.key}", limit)
                 if await self._came_true(model):
                     return list(decision.grants)
             except BaseException:
                 self.release(model)
                 raise
             self.release(model)
-        gone = ", ".join(decision.evict)
-        raise NoRoom(f"Room was made {ATTEMPTS} times (last by {gone}) and was gone each time.")
+        raise NoRoom(f"Room was made {ATTEMPTS} times and was gone each time.")
 
     async def check(self, model: BaseModelWrapper, ids: Sequence[int], replicas: Replicas) -> None:
         """Raises like `place` when it would; grants nothing. Its own memory counts as free."""
         await self._decide(model, ids, replicas, hold=False)
+
+    def watch(self, reading: Reading, read_at: float) -> None:
+        """A look at the GPUs that the monitor took; `read_at`: when it had ended, Unix time."""
+        self.meter.watch(reading, read_at)
+        for model in self._registry().models.values():
+            for replica in model.replicas:
+                self.meter.warn(model, replica.name)
 
     def release(self, model: BaseModelWrapper) -> None:
         """Its engines are gone, or never came."""
@@ -162,11 +179,6 @@ class Placer:
             log.error("no GPU: %s", why)
             raise ModelFailed(CUDA_REQUIRED, code="cuda_required")
         return (CPU_GRANT,) * wish.least_replicas
-
-    async def _make_room(self, model: BaseModelWrapper, gone: Sequence[str]) -> None:
-        limits = self._settings
-        limit = limits.drain_s + limits.engine_term_s + limits.memory_back_s + SLACK_S
-        await self._registry().evict(gone, f"to make room for {model.key}", limit)
 
     async def _came_true(self, model: BaseModelWrapper) -> bool:
         """Is the memory there now that was granted in the hope of it?"""

@@ -119,13 +119,30 @@ class ModelRegistry:
         """The models that have engines, as far as evicting them goes."""
         return [_resident(model) for model in self.models.values() if model.replicas]
 
+    async def leaving(self, timeout_s: float) -> bool:
+        """Wait until those that are being unloaded have no engines any more. False: none is."""
+        going = [m for m in self.models.values() if m.replicas and not m.supervisor.goal.up]
+        await self._down(going, timeout_s)
+        return bool(going)
+
     async def evict(self, keys: Sequence[str], reason: str, timeout_s: float) -> None:
-        """Take these models down; come back when their engines are gone or time is over."""
+        """Unload these models; come back when their engines are gone or time is over.
+
+        A request that comes meanwhile is answered by them, or has them loaded again.
+        """
         models = [self.models[key] for key in keys if key in self.models]
-        gone = await asyncio.gather(*(model.evict(reason, timeout_s) for model in models))
-        for model, done in zip(models, gone, strict=True):
-            if not done:
-                log.error("%s: not evicted within %.0f s", model.key, timeout_s)
+        for model in models:
+            model.update_runtime("evicted", reason)
+            model.supervisor.want(up=False)
+        await self._down(models, timeout_s)
+
+    async def _down(self, models: Sequence[BaseModelWrapper], timeout_s: float) -> None:
+        async def gone(model: BaseModelWrapper) -> None:
+            engines = model.replicas
+            if not await model.until(lambda: model.replicas is not engines, timeout_s):
+                log.error("%s: not unloaded within %.0f s", model.key, timeout_s)
+
+        await asyncio.gather(*map(gone, models))
 
     def status(self) -> dict[str, Any]:
         return {key: model.snapshot() for key, model in self.models.items()}

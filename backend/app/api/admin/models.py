@@ -13,6 +13,7 @@ from backend.app.errors import DoesNotFit, InvalidRequest
 from backend.app.models.base import BaseModelWrapper
 from backend.app.models.contracts import Goal
 from backend.app.models.placement import NoRoom, Refused
+from backend.app.models.placer import eviction_s
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/models")
@@ -27,7 +28,8 @@ async def _answer(
     log.info("%s: an operator wants it %s", key, _wish(goal))
     if wait:
         limits = gateway.settings
-        await model.settled(goal, limits.engine_start_s + limits.engine_proof_s + limits.drain_s)
+        start_s = limits.engine_start_s + limits.engine_proof_s + limits.drain_s
+        await model.settled(goal, start_s + eviction_s(limits))
         if model.failure is not None and goal.number == model.supervisor.goal.number:
             raise model.model_failed(model.failure)
     else:
