@@ -187,6 +187,29 @@ def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     assert all(f"  {name}='?': " in str(caught.value) for name in names)
 
 
+@pytest.mark.parametrize(
+    ("text", "count"), [("1", 1), (" 64 ", 64), ("auto", "auto"), ("AUTO", "auto")]
+)
+def test_replicas_are_a_number_or_auto(
+    monkeypatch: pytest.MonkeyPatch, text: str, count: object
+) -> None:
+    monkeypatch.setenv("QWEN_REPLICAS", text)
+    monkeypatch.setenv("QWEN_PIN", "true")
+    assert load_settings().qwen.replicas == count
+    assert load_settings().qwen.pin
+
+
+@pytest.mark.parametrize("text", ["0", "65", "-1", "1.5", "many", "[1]"])
+def test_any_other_number_of_replicas_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("QWEN_REPLICAS", text)
+    with pytest.raises(ConfigError) as refused:
+        load_settings()
+    assert str(refused.value).count("QWEN_REPLICAS") == 1
+    assert "write a number from 1 to 64, or auto" in str(refused.value)
+
+
 @pytest.mark.parametrize("name", ["OPENAI_API_KEYS", "ADMIN_API_KEYS"])
 def test_a_complaint_never_shows_a_key(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     for text in ("[sk-hidden", '["sk-hidden", null]', '["sk-hidden", {"a": "sk-hidden"}]'):
