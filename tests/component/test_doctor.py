@@ -32,7 +32,7 @@ from tests.component.test_hub_pipelines import PIPELINE, pipelines
 from tests.fakes.hub.process import FakeHub, fake_hub
 from tests.support.command_line import CommandLine
 from tests.support.gateway import gateway
-from tests.support.hub import CHAT
+from tests.support.hub import CHAT, WEIGHTS
 
 TOKEN = "hf_goodgoodgood"
 H200 = (Gpu(0, "GPU-0", "NVIDIA H200", 1 << 37, 0), Gpu(1, "GPU-1", "NVIDIA H200", 1 << 37, 0))
@@ -216,10 +216,28 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = only(storage.disk(patient(tmp_path, model_set="real")))
     assert (line.level, line.said.en.partition(", ")[2]) == (
         Level.WARN,
-        "and the models still want 80.0 GiB",
+        "and 80.0 GiB are wanted",
     )
     Usage.free = 1 << 30
+    assert only(storage.disk(patient(tmp_path))).level is Level.WARN
+
+
+def test_what_is_here_in_part_must_fit(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = CommandLine(tmp_path, HF_ENDPOINT=hub.url, QWEN_MODEL="org/chat", MODEL_SET="demo")
+    assert line("download", "qwen")[0] == 0
+    monkeypatch.setenv("QWEN_MODEL", "org/chat")
+    assert only(storage.disk(patient(tmp_path))).level is Level.OK
+    next((tmp_path / "models").rglob(WEIGHTS)).resolve().unlink()
+
+    class Usage:
+        free = 2_000_000
+
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda path: Usage)  # type: ignore[attr-defined]
     assert only(storage.disk(patient(tmp_path))).level is Level.FAIL
+    weights = [text for _, text in told(storage.models(patient(tmp_path))) if "qwen" in text]
+    assert weights == ["qwen: org/chat is not complete (14 bytes are here)"]
 
 
 def test_a_port_that_somebody_else_uses(tmp_path: Path) -> None:

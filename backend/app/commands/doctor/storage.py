@@ -14,6 +14,7 @@ from backend.app.commands.doctor.report import Line, fail, ok, warn
 from backend.app.config import is_explicit, runtime_base, user_dir
 from backend.app.engines.child import MAX_SOCKET_PATH, PREFIX, ROOM_IN_DIRECTORY
 from backend.app.hub.snapshot import FilesState
+from backend.app.models.spec import ModelSpec
 from backend.app.words import Words, same
 from backend.app.workers.hub_protocol import GIB, size_of
 
@@ -118,21 +119,17 @@ def _sockets() -> Line:
 def disk(patient: Patient) -> list[Line]:
     path = nearest(patient.cache_dir)
     free = shutil.disk_usage(path).free
-    need = _still_to_come(patient)
-    if free >= max(need, LEAST_BYTES):
-        return [
-            ok(
-                "disk",
-                Words(f"{size_of(free)} free in {path}", f"{size_of(free)} libres dans {path}"),
-            )
-        ]
-    level = fail if free < LEAST_BYTES else warn
+    missing, sure = _still_to_come(patient)
+    wanted = max(missing, LEAST_BYTES)
+    if free >= wanted:
+        said = Words(f"{size_of(free)} free in {path}", f"{size_of(free)} libres dans {path}")
+        return [ok("disk", said)]
     return [
-        level(
+        (fail if sure and free < missing else warn)(
             "disk",
             Words(
-                f"{size_of(free)} free in {path}, and the models still want {size_of(need)}",
-                f"{size_of(free)} libres dans {path}, il faut encore {size_of(need)} aux modèles",
+                f"{size_of(free)} free in {path}, and {size_of(wanted)} are wanted",
+                f"{size_of(free)} libres dans {path}, et il en faut {size_of(wanted)}",
             ),
             Words(
                 "Make room, or set MODEL_CACHE_DIR to a larger disk.",
@@ -142,25 +139,24 @@ def disk(patient: Patient) -> list[Line]:
     ]
 
 
-def _still_to_come(patient: Patient) -> int:
-    missing, unknown = 0, False
-    for spec in patient.from_hub:
-        status = files_of(spec, patient.cache_dir).status()
-        if status.state is not FilesState.COMPLETE:
-            unknown |= status.total_bytes is None
-            missing += (status.total_bytes or 0) - status.bytes if status.total_bytes else 0
-    return max(missing, REAL_BYTES if unknown else 0)
+def _still_to_come(patient: Patient) -> tuple[int, bool]:
+    """Bytes that are still to be downloaded, and whether that is known or a guess."""
+    found = [files_of(spec, patient.cache_dir).status() for spec in patient.from_hub]
+    partial = [status for status in found if status.state is not FilesState.COMPLETE]
+    sizes = [s.total_bytes - s.bytes for s in partial if s.total_bytes is not None]
+    sure = len(sizes) == len(partial)
+    return (sum(sizes), True) if sure else (max(sum(sizes), REAL_BYTES), False)
 
 
 def models(patient: Patient) -> list[Line]:
     """What is there of each model."""
-    return [_model(patient, spec.key, spec.source, spec.local) for spec in patient.specs]
+    return [_model(patient, spec) for spec in patient.specs]
 
 
-def _model(patient: Patient, key: str, source: str, local: bool) -> Line:
-    if local:
+def _model(patient: Patient, spec: ModelSpec) -> Line:
+    key, source = spec.key, spec.source
+    if spec.local:
         return ok("models", same(f"{key}: {source}"))
-    (spec,) = [spec for spec in patient.specs if spec.key == key]
     status = files_of(spec, patient.cache_dir).status()
     if status.state is FilesState.COMPLETE:
         return ok("models", same(f"{key}: {source}, {size_of(status.bytes)}"))
