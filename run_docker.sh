@@ -111,11 +111,11 @@ mount_here() { # NAME of a variable with a path on this host: the same path with
 
 # What describes this host, or what the image decides, stays outside.
 fixed='MODEL_CACHE_DIR|LOG_DIR|API_HOST|API_PORT|FRONTEND_DIST|.*_PYTHON'
-settings='HUGGINGFACE_TOKEN|HF_TOKEN|HF_XET|OPENAI_API_KEYS|ADMIN_API_KEYS|ADMIN_AUTH|CORS_ORIGINS'
+settings='HUGGINGFACE_TOKEN|HF_TOKEN|HF_XET|HF_ENDPOINT|OPENAI_API_KEYS|ADMIN_API_KEYS|ADMIN_AUTH|CORS_ORIGINS'
 settings+='|MODEL_SET|MODELS_FILE|LAZY_LOAD_MODELS|REMOTE_MEDIA|KEEP_CONTENT|SSL_CERTFILE|SSL_KEYFILE'
 settings+='|(QWEN|CANARY|PYANNOTE|LOG|MAX|MEDIA|SPOOL|BATCH)_[A-Z_]+'
-settings+='|(LOAD|SSE|ENGINE|REQUEST|CLIENT|CRASH|FAILED|DRAIN)_[A-Z_]+'
-settings+='|HF_ENDPOINT|TZ|(HTTP|HTTPS|NO|ALL)_PROXY|(http|https|no|all)_proxy'
+settings+='|MEMORY_BACK_S|MIN_RESIDENCE_S|(LOAD|SSE|ENGINE|REQUEST|CLIENT|CRASH|FAILED|DRAIN)_[A-Z_]+'
+settings+='|TZ|(HTTP|HTTPS|NO|ALL)_PROXY|(http|https|no|all)_proxy'
 
 # From SIGTERM on: the drain, the engines' end, and some room. Docker's own ten seconds are too few.
 pass DRAIN_S "${DRAIN_S:-30}"

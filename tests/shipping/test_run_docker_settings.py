@@ -32,7 +32,8 @@ def test_every_setting_is_passed_by_name(docker: Docker) -> None:
     given |= {"ENGINE_TERM_S": "10", "HF_ENDPOINT": "value-of-hub", "https_proxy": "value-of-proxy"}
     argv, _ = succeed(docker, **given)
     passed = options(argv, "-e")
-    assert not given.keys() - set(passed)
+    forgotten = sorted(given.keys() - set(passed))
+    assert forgotten == [], "add them to `settings` in run_docker.sh"
     assert not any("value-of-" in argument for argument in argv)
     call = started(docker)
     assert {name: call.env[name] for name in given} == given
@@ -56,6 +57,7 @@ def test_what_describes_the_host_stays_outside(docker: Docker) -> None:
         QWEN_PYTHON="/home/me/python",
         CUDA_VISIBLE_DEVICES="3",
         LD_LIBRARY_PATH="/opt/x",
+        HF_HOME="/home/me/hub",
         SOME_PASSWORD="x",
     )
     passed = options(argv, "-e")
@@ -63,7 +65,7 @@ def test_what_describes_the_host_stays_outside(docker: Docker) -> None:
     assert "API_PORT=8000" in passed
     assert not {
         *("API_HOST", "API_PORT", "FRONTEND_DIST", "QWEN_PYTHON"),
-        *("CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "SOME_PASSWORD", "PATH", "HOME"),
+        *("CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "HF_HOME", "SOME_PASSWORD", "PATH", "HOME"),
     } & set(passed)
 
 
