@@ -118,6 +118,18 @@ def test_each_language_has_the_same_documents() -> None:
         assert f"(../{path.name})" in path.read_text()
 
 
+def test_each_language_has_the_same_symptoms_and_commands() -> None:
+    def named(section: str) -> set[str]:
+        text = OPERATIONS["en"].split(f"\n{section}\n")[1].split("\n##")[0]
+        rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| ")]
+        return {name for row in rows for name in re.findall(r"`([\w-]+)`", row)}
+
+    symptoms, commands = named("## Symptoms"), named("## The command line")
+    assert len(symptoms) > 3
+    assert len(commands) > 2
+    assert {name for name in symptoms | commands if name not in OPERATIONS["fr"]} == set()
+
+
 def test_every_room_of_the_backend_has_a_line() -> None:
     app = ROOT / "backend" / "app"
     rooms = {f"{p.parent.name}/" for p in app.glob("*/__init__.py")}
