@@ -31,7 +31,7 @@ from backend.app.engines.child import LocalLauncher
 from backend.app.errors import InvalidRequest, MethodNotAllowed, NotFound
 from backend.app.events import EventBus
 from backend.app.gpu.monitor import GPUMonitor, Sample
-from backend.app.gpu.probe import gpu_reader
+from backend.app.gpu.probe import FIRST_DEADLINE_S, gpu_reader
 from backend.app.hub.cache import HFCacheManager
 from backend.app.hub.token_store import TokenStore
 from backend.app.logs import LogSetup
@@ -129,7 +129,7 @@ def _build(settings: Settings, log_setup: LogSetup) -> tuple[Gateway, LocalLaunc
         log_setup.redactor.add(generated.key.get_secret_value())
 
     look = gpu_reader(gpu_mask())
-    chosen = choose_set(settings, look)
+    chosen = choose_set(settings, gpu_reader(gpu_mask(), FIRST_DEADLINE_S))
     log.info("serving the %s models: %s", "demo" if chosen.demo else "real", chosen.reason)
     log_dir = log_setup.path.parent if log_setup.path else None
     launcher = LocalLauncher(

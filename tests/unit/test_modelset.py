@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
 
+from backend.app.config import Settings
 from backend.app.gpu.probe import Gpu, Reading
-from backend.app.models.modelset import choose
+from backend.app.models.modelset import ModelSet, choose, choose_set
 from backend.app.models.placement import GIB
 
 EMPTY = Reading("none", ())
@@ -50,3 +52,13 @@ def test_auto_looks_at_the_gpus_and_says_why(reading: Reading, demo: bool, reaso
     chosen = choose("auto", reading)
     assert chosen.demo is demo
     assert re.search(reason, chosen.reason)
+
+
+def test_gpus_that_do_not_answer_stop_no_start() -> None:
+    def hangs() -> Reading:
+        raise asyncio.TimeoutError
+
+    auto = choose_set(Settings.model_validate({"model_set": "auto"}), hangs)
+    assert auto == ModelSet(True, "the GPUs do not answer; does nvidia-smi?")
+    real = choose_set(Settings.model_validate({"model_set": "real"}), hangs)
+    assert real == ModelSet(False, "MODEL_SET=real"), "only auto looks"

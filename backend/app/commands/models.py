@@ -10,7 +10,7 @@ from typing import Any
 from backend.app.commands.configured import files_of, pick
 from backend.app.config import Settings, gpu_mask, load_settings
 from backend.app.directories import usable_cache_dir
-from backend.app.gpu.probe import gpu_reader
+from backend.app.gpu.probe import FIRST_DEADLINE_S, gpu_reader
 from backend.app.hub.snapshot import FilesState
 from backend.app.models.configured import build_specs
 from backend.app.models.modelset import choose_set
@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
 def run(settings: Settings, chosen: argparse.Namespace) -> int:
     """Exit code 0 when all of them are complete, else 1."""
     cache_dir, _ = usable_cache_dir(settings)
-    model_set = choose_set(settings, gpu_reader(gpu_mask()))
+    model_set = choose_set(settings, gpu_reader(gpu_mask(), FIRST_DEADLINE_S))
     specs = pick(build_specs(settings, model_set.demo), chosen.keys)
     rows = [describe(spec, cache_dir) for spec in specs]
     if chosen.json:

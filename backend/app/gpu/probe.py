@@ -14,6 +14,8 @@ from backend.app.waiting import Bounded
 MIB = 1024 * 1024
 DEADLINE_S = 10.0
 """How long one look may take."""
+FIRST_DEADLINE_S = 60.0
+"""The same for the first: without persistence mode a driver wakes up each GPU, for seconds."""
 
 _THROTTLE = {
     0x4: "power cap",
@@ -94,9 +96,9 @@ def read_gpus(mask: str | None) -> Reading:
     return Reading("none", (), tuple(problems))
 
 
-def gpu_reader(mask: str | None) -> Callable[[], Reading]:
+def gpu_reader(mask: str | None, seconds: float = DEADLINE_S) -> Callable[[], Reading]:
     """`read_gpus` that raises asyncio.TimeoutError when the driver hangs."""
-    return Bounded(lambda: read_gpus(mask), DEADLINE_S)
+    return Bounded(lambda: read_gpus(mask), seconds)
 
 
 # ---- NVML -----------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from backend.app.commands.doctor.report import (
     ok,
 )
 from backend.app.config import ConfigError, child_environment, gpu_mask, load_settings
-from backend.app.gpu.probe import DEADLINE_S, Reading, gpu_reader
+from backend.app.gpu.probe import FIRST_DEADLINE_S, Reading, gpu_reader
 from backend.app.models.configured import build_specs
 from backend.app.models.modelset import choose_set
 from backend.app.waiting import Bounded, within
@@ -116,11 +116,11 @@ async def _examine(quick: bool) -> AsyncIterator[Line]:
 def _admit() -> Patient:
     """Settings, models and GPUs. Blocking; raises ConfigError."""
     settings = load_settings()
-    reader = gpu_reader(gpu_mask())
+    reader = gpu_reader(gpu_mask(), FIRST_DEADLINE_S)
     try:
         reading = reader()
     except asyncio.TimeoutError:
-        silent = f"NVML: the driver does not answer within {DEADLINE_S:.0f} s"
+        silent = f"NVML: the driver does not answer within {FIRST_DEADLINE_S:.0f} s"
         reading = Reading("none", (), (silent,))
     model_set = choose_set(settings, lambda: reading)
     specs = tuple(build_specs(settings, model_set.demo))
