@@ -21,7 +21,7 @@ NAMES = {key: f"{key}-0" for key in KEYS}
 
 class Truth(RuleBasedStateMachine):
     """Engines that take any part of their grant, at any time; a foreign program that does not
-    change while they load. Two GPUs."""
+    grow. Two GPUs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Truth(RuleBasedStateMachine):
         self.grants: dict[str, Grant] = {}
         self.taken: dict[str, dict[int, int]] = {}
         self.proven: set[str] = set()
-        self.foreign = {0: 3 * GIB, 1: 0}
+        self.foreign = {0: 30 * GIB, 1: 0}
         self.pids = False
 
     def reading(self) -> Reading:
@@ -96,6 +96,10 @@ class Truth(RuleBasedStateMachine):
             self.proven.discard(key)
             self.ledger.release(key)
 
+    @rule(index=st.sampled_from([0, 1]), part=st.sampled_from([0.0, 0.5]))
+    def another_program_goes(self, index: int, part: float) -> None:
+        self.foreign[index] = int(self.foreign[index] * part)
+
     @rule()
     def look(self) -> None:
         self.ledger.watch(self.reading())
@@ -131,6 +135,7 @@ class Truth(RuleBasedStateMachine):
         assert self.ledger.models() == set(self.grants)
         if not self.grants:
             assert not self.ledger._before
+            assert not self.ledger._began
 
 
 TestTruth = Truth.TestCase
@@ -211,3 +216,14 @@ def test_what_loaded_together_does_not_count_twice_when_one_of_them_goes() -> No
     ledger.prove("large-0", reading(68), set())
     ledger.release("small")
     assert free_on(reading(61).gpus[0], ledger.books(reading(61))) == 18 * GIB
+
+
+def test_what_another_program_gives_back_may_be_granted() -> None:
+    ledger = Ledger()
+    ledger.hold("small", [Grant((0,), 0.1, (10 * GIB,))], reading(50), begun=True)
+    ledger.prove("small-0", reading(57), set())
+    assert free_on(reading(57).gpus[0], ledger.books(reading(57))) == 20 * GIB
+    assert free_on(reading(7).gpus[0], ledger.books(reading(7))) == 63 * GIB
+    ledger.hold("next", [Grant((0,), 0.1, (20 * GIB,))], reading(7), begun=True)
+    ledger.prove("next-0", reading(22), set())
+    assert entry(ledger, "next-0") == (15, 15, "device")

@@ -65,7 +65,10 @@ class Memory:
 class Ledger:
     _entries: list[Entry] = field(default_factory=list)
     _before: dict[int, int] = field(default_factory=dict)
-    """GPU -> what was in use before those whose processes are not known, known ones not counted."""
+    """GPU -> what was in use before those whose processes are not known, known ones not counted;
+    less when less is in use now."""
+    _began: dict[int, int] = field(default_factory=dict)
+    """GPU -> what was in use when those that load there began, known ones not counted."""
 
     # ---- what happens -----------------------------------------------------------------------
 
@@ -74,7 +77,7 @@ class Ledger:
         for number, grant in enumerate(grants):
             for gpu, held in zip(grant.gpu_ids, grant.held, strict=True):
                 self._entries.append(Entry(model, f"{model}-{number}", gpu, held, begun))
-        self._note_before(reading)
+        self._note(reading)
 
     def begin(self, model: str, reading: Reading) -> None:
         """The model's engines start now, after others had to go: this is what was before them."""
@@ -84,6 +87,9 @@ class Ledger:
             unknown = self._unknown(gpu.index)
             if unknown and all(e.model == model for e in unknown):
                 self._before[gpu.index] = self._others(gpu)
+            if all(e.model == model for e in self._loading(gpu.index)):
+                self._began[gpu.index] = self._others(gpu)
+        self._tidy()
 
     def prove(self, replica: str, reading: Reading, processes: Collection[int]) -> None:
         """The replica works: what it holds now is what it takes."""
@@ -99,11 +105,14 @@ class Ledger:
     def ended(self, replica: str) -> None:
         """Its engine is gone, the grant stays: it may start again."""
         for entry in self.of(replica):
+            self._gives_back(entry)
             entry.proven, entry.taken, entry.processes = False, None, frozenset()
 
     def release(self, model: str) -> None:
         """Its engines are gone and what they were granted is free again."""
-        self._entries = [e for e in self._entries if e.model != model]
+        for entry in [e for e in self._entries if e.model == model]:
+            self._gives_back(entry)
+            self._entries.remove(entry)
         self._tidy()
 
     def settle(self, reading: Reading) -> None:
@@ -141,7 +150,7 @@ class Ledger:
 
     def books(self, reading: Reading) -> Books:
         """For a decision on this reading."""
-        self._note_before(reading)
+        self._note(reading)
         by_id = {g.index: g for g in reading.gpus}
         holds = []
         for entry in self._entries:
@@ -205,14 +214,22 @@ class Ledger:
     def _growth(self, gpu: Gpu) -> int:
         """What those that load have taken together so far."""
         others = self._others(gpu)
-        proven = sum(e.taken or 0 for e in self._unknown(gpu.index))
-        return max(0, others - self._before.get(gpu.index, others) - proven)
+        return max(0, others - self._began.get(gpu.index, others))
 
-    def _note_before(self, reading: Reading) -> None:
-        """Also of one that starts again after a crash, a little late: then it counts twice."""
+    def _note(self, reading: Reading) -> None:
+        """What is in use besides. Of one that starts again after a crash it is noted a little late:
+        what it has by then counts twice."""
         for gpu in reading.gpus:
+            others = self._others(gpu)
             if self._unknown(gpu.index):
-                self._before.setdefault(gpu.index, self._others(gpu))
+                self._before[gpu.index] = min(others, self._before.get(gpu.index, others))
+            if self._loading(gpu.index):
+                self._began.setdefault(gpu.index, others)
+
+    def _gives_back(self, entry: Entry) -> None:
+        """What it took is no longer among what was in use when the others began."""
+        if entry.taken and not entry.processes and entry.gpu in self._began:
+            self._began[entry.gpu] = max(0, self._began[entry.gpu] - entry.taken)
 
     def _settle(self, entry: Entry, taken: int, by: By) -> None:
         entry.taken, entry.by, entry.peak = taken, by, max(entry.peak, taken)
@@ -220,6 +237,8 @@ class Ledger:
     def _tidy(self) -> None:
         for gpu in [g for g in self._before if not self._unknown(g)]:
             del self._before[gpu]
+        for gpu in [g for g in self._began if not self._loading(g)]:
+            del self._began[gpu]
 
 
 def _by_process(entry: Entry, gpu: Gpu) -> int:
