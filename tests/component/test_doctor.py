@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from backend.app.commands import doctor
@@ -31,9 +33,10 @@ from backend.app.workers.dependencies import NO_GPU
 from tests.component.test_hub_pipelines import PIPELINE, pipelines
 from tests.fakes.hub.process import FakeHub, fake_hub
 from tests.support.command_line import CommandLine
-from tests.support.gateway import gateway
+from tests.support.gateway import eventually, gateway
 from tests.support.hub import CHAT, WEIGHTS
 
+PYTHONS = ("QWEN_PYTHON", "CANARY_PYTHON", "PYANNOTE_PYTHON")
 TOKEN = "hf_goodgoodgood"
 H200 = (Gpu(0, "GPU-0", "NVIDIA H200", 1 << 37, 0), Gpu(1, "GPU-1", "NVIDIA H200", 1 << 37, 0))
 NONE = Reading("none", (), ("NVML: libnvidia-ml.so.1 not found", "GPUtil: nvidia-smi not found"))
@@ -413,6 +416,24 @@ def test_gpus_that_torch_cannot_use(
     assert line.remedy is not None
     assert remedy in line.remedy.en
     assert asyncio.run(body(NONE)).level is Level.OK
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_it_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
+    python = tmp_path / "python"
+    marks = tmp_path / "asked"
+    python.write_text(
+        f'#!/bin/sh\n[ "$3" = torch ] && echo $$ > {marks} && exec sleep 1000\n'
+        f'exec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    line = CommandLine(tmp_path, MODEL_SET="demo", API_HOST="127.0.0.1", API_PORT="0")
+    process = line.start("doctor", **dict.fromkeys(PYTHONS, str(python)))
+    child = int(eventually(lambda: marks.exists() and marks.read_text(), 60))
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (128 + number, "")
+    assert not psutil.pid_exists(child)
 
 
 @pytest.mark.engine

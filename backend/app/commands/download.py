@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 import sys
 import time
 from typing import Any, TextIO
 
 from backend.app.commands.configured import cache_manager, to_fetch
+from backend.app.commands.stopping import Stopped, stoppable
 from backend.app.config import Settings, load_settings
 from backend.app.directories import usable_cache_dir
 from backend.app.errors import GatewayError
@@ -36,25 +36,11 @@ def run(settings: Settings, chosen: argparse.Namespace) -> int:
     specs = to_fetch(settings, chosen.keys)
     cache_dir, remark = usable_cache_dir(settings)
     print(remark or f"Models are kept in {cache_dir}.", file=sys.stderr)
-    return asyncio.run(_until_stopped(cache_manager(settings), specs))
-
-
-async def _until_stopped(hub: HFCacheManager, specs: list[ModelSpec]) -> int:
-    loop = asyncio.get_running_loop()
-    work = asyncio.ensure_future(_all(hub, specs))
-    stopped: list[int] = []
-
-    def stop(number: int) -> None:
-        stopped.append(number)
-        work.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
     try:
-        return await work
-    except asyncio.CancelledError:
+        return asyncio.run(stoppable(_all(cache_manager(settings), specs)))
+    except Stopped as exc:
         print("\nStopped. What is there is kept; the next download goes on.", file=sys.stderr)
-        return 128 + stopped[0]
+        return exc.code
 
 
 async def _all(hub: HFCacheManager, specs: list[ModelSpec]) -> int:

@@ -25,6 +25,7 @@ from backend.app.commands.doctor.report import (
     late,
     ok,
 )
+from backend.app.commands.stopping import Stopped, stoppable
 from backend.app.config import ConfigError, child_environment, gpu_mask, load_settings
 from backend.app.gpu.probe import FIRST_DEADLINE_S, Reading, gpu_reader
 from backend.app.models.configured import build_specs
@@ -64,11 +65,16 @@ def add(commands: Any) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Exit code 0 when nothing failed, 1 when something did."""
+    """Exit code 0 when nothing failed, 1 when something did, 128 + signal when it was stopped."""
     env = child_environment()
     language = language_of(env)
     printer = Printer(language, colours=sys.stdout.isatty() and "NO_COLOR" not in env)
-    lines = asyncio.run(_collect(chosen.quick, None if chosen.json else printer.show))
+    try:
+        lines = asyncio.run(
+            stoppable(_collect(chosen.quick, None if chosen.json else printer.show))
+        )
+    except Stopped as exc:
+        return exc.code
     if chosen.json:
         print(as_json(lines, language))
     else:
