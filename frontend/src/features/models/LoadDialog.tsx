@@ -5,6 +5,7 @@ import {
   Modal,
   NumberInput,
   SegmentedControl,
+  SimpleGrid,
   Stack,
   Text,
 } from "@mantine/core";
@@ -64,7 +65,7 @@ export function LoadDialog({ model, gpus, onClose, onLoad }: Props) {
               ]}
             />
             {mode === "choose" && (
-              <Stack gap={8}>
+              <SimpleGrid cols={{ base: 1, xs: 2 }} spacing="xs">
                 {gpus.map((gpu) => (
                   <Checkbox
                     key={gpu.index}
@@ -77,7 +78,12 @@ export function LoadDialog({ model, gpus, onClose, onLoad }: Props) {
                     })}
                   />
                 ))}
-              </Stack>
+              </SimpleGrid>
+            )}
+            {nothing && (
+              <Text size="sm" c="dimmed" role="status">
+                {t("models.picker.nothing")}
+              </Text>
             )}
           </>
         )}

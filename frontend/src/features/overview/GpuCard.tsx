@@ -40,9 +40,9 @@ export function GpuCard({ gpu, models, loads, staleMs }: Props) {
         </Group>
         <Sparkline values={loads} most={100} slots={HISTORY_SAMPLES} label={sentence()} />
         <div>
-          <Group justify="space-between" mb={4}>
+          <Group justify="space-between" mb={4} gap={6} wrap="nowrap">
             <Text size="sm">{t("overview.memory")}</Text>
-            <Text size="sm" c="dimmed">
+            <Text size="sm" c="dimmed" truncate>
               {t("overview.memoryOf", {
                 used: bytes(gpu.memory_used, language),
                 total: bytes(gpu.memory_total, language),

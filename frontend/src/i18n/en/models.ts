@@ -129,6 +129,7 @@ export const models = {
     free: "{{free}} free of {{total}}",
     replicas: "Replicas",
     most: "As many as fit",
+    nothing: "Choose at least one GPU.",
     replicasHint: "Engines of this model; the chosen GPUs are shared equally.",
     uneven: "{{gpus}} GPUs cannot be shared equally by {{replicas}} replicas.",
     submit: "Load",

@@ -133,6 +133,7 @@ export const models: Mirror<typeof en> = {
     free: "{{free}} libres sur {{total}}",
     replicas: "Réplicas",
     most: "Autant que possible",
+    nothing: "Choisissez au moins un GPU.",
     replicasHint: "Moteurs de ce modèle ; les GPU choisis sont répartis à parts égales.",
     uneven: "{{gpus}} GPU ne se partagent pas à parts égales entre {{replicas}} réplicas.",
     submit: "Charger",
