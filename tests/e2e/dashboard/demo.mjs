@@ -54,3 +54,38 @@ test("a question about an image is answered", async (t) => {
   t.diagnostic(await page.locator(".message-assistant .markdown").innerText());
   await close();
 });
+
+test("a tool is called, and its result is taken into account", async (t) => {
+  const { page, close } = await visit(browser, URL_, { path: "/playground", width: 1400, height: 1000 });
+  await page.getByRole("button", { name: "Tools" }).click();
+  await page.getByRole("button", { name: "Insert an example" }).click();
+  await page.getByLabel("Temperature").fill("0");
+  await page.getByLabel("Message").fill("What is the weather in Paris?");
+  await page.getByRole("button", { name: "Send", exact: true }).click();
+  await page.getByText("Calls get_weather").waitFor({ timeout: START_MS });
+  assert.match(await page.getByRole("region", { name: "get_weather" }).innerText(), /Paris/);
+  await page.getByLabel(/^Result for the model/).fill('{"temperature": 18, "sky": "clear"}');
+  await page.getByRole("button", { name: "Send the results" }).click();
+  await page.getByTestId("stats").nth(1).waitFor({ timeout: START_MS });
+  assert.equal(await page.locator(".message-assistant [role=alert]").count(), 0);
+  await page.mouse.move(0, 0);
+  assert.deepEqual(await violations(page), []);
+  await shot(page, "demo-tools");
+  t.diagnostic(await page.locator(".message-assistant .markdown").last().innerText());
+  await close();
+});
+
+test("what was loaded is unloaded, with a receipt", async (t) => {
+  const { page, close } = await visit(browser, URL_, { path: "/models", width: 1400, height: 1000 });
+  const card = page.locator("[data-model=pyannote]");
+  await card.locator("[data-state=ready]").first().waitFor({ timeout: START_MS });
+  await card.getByRole("button", { name: "Unload" }).click();
+  const receipt = card.getByTestId("receipt");
+  await receipt.waitFor({ timeout: START_MS });
+  assert.match(await receipt.innerText(), /Unloaded in .* (came back|with the process)/);
+  await card.locator("[data-state=idle]").first().waitFor();
+  assert.deepEqual(await violations(page), []);
+  await shot(page, "demo-models");
+  t.diagnostic(await receipt.innerText());
+  await close();
+});
