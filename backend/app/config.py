@@ -36,6 +36,7 @@ from backend.app.setting_types import (
     ReplicaCount,
     Seconds,
     Secrets,
+    SomeSeconds,
 )
 
 REAL_MODELS = {
@@ -176,8 +177,8 @@ class Settings(_Blankable):
     max_media_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     media_fetch_s: Seconds = 20
     remote_media: bool = True
-    max_audio_s: Annotated[float, Field(gt=0)] = 6 * 3600
-    batch_max_audio_s: Annotated[float, Field(gt=0)] = 400
+    max_audio_s: SomeSeconds = 6 * 3600
+    batch_max_audio_s: SomeSeconds = 400
     """Seconds of audio that Canary decodes at once, over all requests."""
     spool_dir: OptionalPath = None
     spool_mb: Annotated[int, Field(ge=1)] = 16_384
@@ -187,22 +188,22 @@ class Settings(_Blankable):
     """How long a request waits for a model that is loading."""
     sse_commit_s: Seconds = 10
     """How long a streaming answer holds its headers back, so that a failure keeps its status."""
-    sse_keepalive_s: Annotated[float, Field(gt=0)] = 15
-    engine_start_s: Annotated[float, Field(gt=0)] = 1200
-    engine_proof_s: Annotated[float, Field(gt=0)] = 120
+    sse_keepalive_s: SomeSeconds = 15
+    engine_start_s: SomeSeconds = 1200
+    engine_proof_s: SomeSeconds = 120
     """How long the first real answer of a fresh engine may take."""
-    engine_probe_s: Annotated[float, Field(gt=0)] = 60
+    engine_probe_s: SomeSeconds = 60
     """Pause between probes of an idle engine."""
-    engine_probe_timeout_s: Annotated[float, Field(gt=0)] = 20
-    engine_stall_s: Annotated[float, Field(gt=0)] = 120
+    engine_probe_timeout_s: SomeSeconds = 20
+    engine_stall_s: SomeSeconds = 120
     """Without a byte for so long, a busy engine is probed and then restarted."""
-    request_idle_s: Annotated[float, Field(gt=0)] = 600
+    request_idle_s: SomeSeconds = 600
     """A request for which the engine sends nothing for so long is given up."""
     engine_term_s: Seconds = 10
     """From SIGTERM to SIGKILL."""
     drain_s: Seconds = 30
     """How long requests in flight may finish when a model is unloaded or the gateway stops."""
-    client_write_s: Annotated[float, Field(gt=0)] = 120
+    client_write_s: SomeSeconds = 120
     """A reader who takes nothing for so long is dropped."""
     memory_back_s: Seconds = 15
     """How long a GPU may take to give back what a stopped engine held."""
@@ -252,6 +253,11 @@ def _complaints(exc: ValidationError, prefix: str) -> list[str]:
 def _check_dotenv() -> None:
     """python-dotenv skips a line that it cannot parse; a setting lost in silence is worse."""
     path = Path(".env")
+    if path.is_dir():  # docker makes one when it is to mount a file that is not there
+        raise ConfigError(
+            f"{path.absolute()} is a directory, and would be a file of settings: remove it, or"
+            " write the file."
+        )
     if path.is_file():
         with path.open(encoding="utf-8") as stream:
             broken = [b.original.line for b in parse_stream(stream) if b.error]
@@ -283,6 +289,30 @@ def load_settings() -> Settings:
     return settings
 
 
+def variables(group: type[BaseSettings]) -> list[str]:
+    """The names of the variables from which these settings are read."""
+    prefix = group.model_config.get("env_prefix", "")
+    found = []
+    for name, field in group.model_fields.items():
+        alias = field.validation_alias
+        given = alias.choices if isinstance(alias, AliasChoices) else [prefix + name]
+        found += [str(each).upper() for each in given]
+    return found
+
+
+def dotenv_names() -> list[str]:
+    """What `.env` sets, if it is there."""
+    path = Path(".env")
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8") as stream:
+        return [binding.key for binding in parse_stream(stream) if binding.key]
+
+
+def environment_names() -> list[str]:
+    return sorted(os.environ)
+
+
 def is_explicit(settings: BaseSettings, field: str) -> bool:
     """True when the user set it, as opposed to our default."""
     return field in settings.model_fields_set
@@ -298,10 +328,10 @@ def user_dir(kind: Literal["cache", "state"]) -> Path:
     return Path(base) / "servertestllm"
 
 
-def runtime_base() -> Path:
-    """Where private socket directories are made. Short, because a socket path holds 108 bytes."""
-    candidate = os.environ.get("XDG_RUNTIME_DIR")
-    if candidate and os.access(candidate, os.W_OK):
+def runtime_base(longest: int) -> Path:
+    """Where private socket directories are made, in at most `longest` bytes where that can be."""
+    candidate = os.path.abspath(os.environ.get("XDG_RUNTIME_DIR") or "/nonexistent")
+    if os.access(candidate, os.W_OK) and len(os.fsencode(candidate)) <= longest:
         return Path(candidate)
     return Path("/tmp") if os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
 

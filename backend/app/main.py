@@ -27,7 +27,7 @@ from backend.app.audio.spool import Spool
 from backend.app.auth import AdminRule, Policy, admin_rule
 from backend.app.config import Settings, child_environment, gpu_mask, load_settings, runtime_base
 from backend.app.directories import usable_cache_dir
-from backend.app.engines.child import LocalLauncher
+from backend.app.engines.child import LONGEST_BASE, LocalLauncher
 from backend.app.errors import InvalidRequest, MethodNotAllowed, NotFound
 from backend.app.events import EventBus
 from backend.app.gpu.monitor import GPUMonitor, Sample
@@ -134,7 +134,7 @@ def _build(settings: Settings, log_setup: LogSetup) -> tuple[Gateway, LocalLaunc
     log_dir = log_setup.path.parent if log_setup.path else None
     launcher = LocalLauncher(
         log_dir,
-        runtime_base(),
+        runtime_base(LONGEST_BASE),
         child_environment(),
         log_max_bytes=settings.log_max_bytes,
         redact=log_setup.redactor,

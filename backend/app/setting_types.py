@@ -11,6 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 MOST_REPLICAS = 64
+A_YEAR = 31_536_000
+"""In seconds; no deadline is longer."""
 
 
 def _split(value: object) -> object:
@@ -75,7 +77,9 @@ OptionalText = Annotated[str | None, BeforeValidator(_blank_is_none)]
 OptionalLength = Annotated[int | None, Field(ge=256), BeforeValidator(_blank_is_none)]
 Arguments = Annotated[str, BeforeValidator(_joined), AfterValidator(_splittable)]
 """As in a shell."""
-Seconds = Annotated[float, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0, le=A_YEAR, allow_inf_nan=False)]
+SomeSeconds = Annotated[float, Field(gt=0, le=A_YEAR, allow_inf_nan=False)]
+"""Where none would mean never, or at once."""
 ReplicaCount = Annotated[int | Literal["auto"], BeforeValidator(_replica_count)]
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)

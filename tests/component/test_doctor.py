@@ -484,3 +484,10 @@ def test_a_check_that_hangs_or_breaks_is_a_line(
 )
 def test_the_language_of_the_terminal(env: dict[str, str], language: str) -> None:
     assert language_of(env) == language
+
+
+def test_a_mistyped_name_is_a_warning(tmp_path: Path) -> None:
+    line = CommandLine(tmp_path, MODEL_SET="demo", API_HOST="127.0.0.1", API_PORT="0")
+    code, out, _ = line("doctor", "--quick", QWEN_MAX_INFLIGHT="4")
+    assert code == 0
+    assert "QWEN_MAX_INFLIGHT is no setting and has no effect: QWEN_MAX_IN_FLIGHT?" in out

@@ -462,3 +462,10 @@ def test_keys_are_checked_before_the_body() -> None:
         assert "app" in {r["key"] for r in recent}
         assert "sk-one" not in json.dumps(recent)
         assert "sk-" not in running.output()
+
+
+def test_a_mistyped_name_is_told_at_the_start() -> None:
+    with gateway(API_PROT="1") as running:
+        assert (
+            "API_PROT is no setting and has no effect; did you mean API_PORT?" in running.output()
+        )

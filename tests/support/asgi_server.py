@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,10 +11,12 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from backend.app.commands.http1 import Http1Protocol
+
 
 @contextmanager
-def serve(app: ASGIApp, *, http: str = "httptools") -> Iterator[int]:
-    """A real uvicorn in a thread; gives the port. Every request must be over at the end."""
+def serve(app: ASGIApp, *, http: str | type[asyncio.Protocol] = Http1Protocol) -> Iterator[int]:
+    """uvicorn as the gateway runs it, in a thread; gives the port. All must be over at the end."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(app, http=http, loop="asyncio", log_config=None, lifespan="off", ws="none")

@@ -7,7 +7,16 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from backend.app import config
-from backend.app.config import ConfigError, ModelSettings, Settings, is_explicit, load_settings
+from backend.app.config import (
+    CanarySettings,
+    ConfigError,
+    ModelSettings,
+    PyannoteSettings,
+    QwenSettings,
+    Settings,
+    is_explicit,
+    load_settings,
+)
 from backend.app.directories import usable_cache_dir
 
 
@@ -162,6 +171,11 @@ def test_the_hub_token_has_two_names_and_ours_wins(monkeypatch: pytest.MonkeyPat
         ("MODEL_SET", "some"),
         ("MAX_BODY_MB", "0"),
         ("DRAIN_S", "-1"),
+        ("DRAIN_S", "inf"),
+        ("LOAD_WAIT_S", "nan"),
+        ("REQUEST_IDLE_S", "1e300"),
+        ("MAX_AUDIO_S", "inf"),
+        ("QWEN_IDLE_UNLOAD_S", "nan"),
         ("CORS_ORIGINS", "[a"),
         ("QWEN_GPU_IDS", "-1"),
         ("QWEN_GPU_IDS", "a"),
@@ -246,6 +260,19 @@ def test_a_dotenv_of_bytes_is_a_clear_error() -> None:
         load_settings()
 
 
+def test_a_dotenv_that_is_a_directory_is_a_clear_error() -> None:
+    Path(".env").mkdir()
+    with pytest.raises(ConfigError, match=r"\.env is a directory"):
+        load_settings()
+
+
+def test_no_number_of_seconds_may_be_infinite() -> None:
+    groups = (Settings, QwenSettings, CanarySettings, PyannoteSettings)
+    numbers = [f for group in groups for f in group.model_fields.values() if f.annotation is float]
+    assert len(numbers) > 20
+    assert all("allow_inf_nan=False" in repr(field.metadata) for field in numbers)
+
+
 def test_a_good_dotenv_may_hold_comments_blank_lines_and_strange_variables() -> None:
     Path(".env").write_text(
         "# ours\n\nexport API_PORT=9000 # the door\nUNKNOWN=x\nLOG_FORMAT='json'\n"
@@ -294,9 +321,11 @@ def test_user_directories_follow_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.delenv("XDG_STATE_HOME")
     assert config.user_dir("state") == Path.home() / ".local/state/servertestllm"
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "gone"))
-    assert config.runtime_base() == Path("/tmp")
+    assert config.runtime_base(99) == Path("/tmp")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert config.runtime_base() == tmp_path
+    room = len(os.fsencode(tmp_path))
+    assert config.runtime_base(room) == tmp_path
+    assert config.runtime_base(room - 1) == Path("/tmp")
 
 
 def test_a_cache_of_another_user_is_refused_with_the_cure(

@@ -16,29 +16,29 @@ import uvicorn
 from backend.app import logs
 from backend.app.admin_key import base_url
 from backend.app.api.deps import Gateway
+from backend.app.commands.listen import bind, uvicorn_config
 from backend.app.config import ConfigError, Settings
 from backend.app.errors import Draining
 from backend.app.main import create_app
+from backend.app.setting_names import strangers
 
 log = logging.getLogger(__name__)
-
-BACKLOG = 2048
-HTTP_CLOSE_S = 5
-"""After the drain, so long may connections take to notice that we are closing."""
 
 
 def serve(settings: Settings) -> int:
     """Run until a signal. The port is bound first, so that a taken one is said at once."""
-    listener = _bind(settings)
+    listener = bind(settings)
     log_setup = logs.setup(settings)
     try:
+        for stranger in strangers():
+            log.warning("%s", stranger)
         app = create_app(settings, log_setup)
         gateway = app.state.gateway
         port = listener.getsockname()[1]
         url = base_url(settings.api_host, port, tls=bool(settings.ssl_certfile))
         if gateway.admin_key is not None:
             print(gateway.admin_key.notice(url), file=sys.stderr, flush=True)
-        server = GatewayServer(_uvicorn_config(app, settings), gateway, url)
+        server = GatewayServer(uvicorn_config(app, settings), gateway, url)
         # what is alive now stays alive: keep the collector from walking it over and over
         gc.collect()
         gc.freeze()
@@ -46,39 +46,6 @@ def serve(settings: Settings) -> int:
         return 0 if server.started else 1
     finally:
         log_setup.close()
-
-
-def _bind(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.api_host, settings.api_port))
-        listener.listen(BACKLOG)  # only this makes the port ours
-    except OSError as exc:
-        listener.close()
-        raise ConfigError(
-            f"Cannot listen on API_HOST={settings.api_host} API_PORT={settings.api_port}:"
-            f" {exc.strerror}. Stop what uses it, or set API_PORT to another port."
-        ) from None
-    listener.set_inheritable(False)
-    return listener
-
-
-def _uvicorn_config(app: object, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        http="httptools",
-        loop="uvloop",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=75,  # longer than the 60 s of common proxies
-        timeout_graceful_shutdown=HTTP_CLOSE_S,
-        ssl_certfile=settings.ssl_certfile,
-        ssl_keyfile=settings.ssl_keyfile,
-    )
 
 
 class GatewayServer(uvicorn.Server):

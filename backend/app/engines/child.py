@@ -32,6 +32,8 @@ MAX_SOCKET_PATH = 107
 """The kernel's limit of 108 bytes, less the closing NUL."""
 ROOM_IN_DIRECTORY = len("/") + 8 + len("/") + 40
 """mkdtemp's eight characters and the longest name an engine gives a socket of its own: a UUID."""
+LONGEST_BASE = MAX_SOCKET_PATH - len(PREFIX) - ROOM_IN_DIRECTORY
+"""Bytes of a directory's path in which engines' directories can be made."""
 
 START_S = 30.0
 """How long the guard may take to say that it has started the engine; usually 30 ms."""
@@ -308,10 +310,9 @@ class LocalLauncher:
 
     def _make_directory(self) -> str:
         base = os.path.abspath(self._base)
-        room = MAX_SOCKET_PATH - len(PREFIX) - ROOM_IN_DIRECTORY
-        if len(os.fsencode(base)) > room:
+        if len(os.fsencode(base)) > LONGEST_BASE:
             raise LaunchError(
-                f"{base} is too long for the sockets of an engine ({room} bytes at most); "
+                f"{base} is too long for the sockets of an engine ({LONGEST_BASE} bytes at most); "
                 "set XDG_RUNTIME_DIR to a shorter directory"
             )
         try:

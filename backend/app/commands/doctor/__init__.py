@@ -24,12 +24,14 @@ from backend.app.commands.doctor.report import (
     language_of,
     late,
     ok,
+    warn,
 )
 from backend.app.commands.stopping import Stopped, stoppable
 from backend.app.config import ConfigError, child_environment, gpu_mask, load_settings
 from backend.app.gpu.probe import FIRST_DEADLINE_S, Reading, gpu_reader
 from backend.app.models.configured import build_specs
 from backend.app.models.modelset import choose_set
+from backend.app.setting_names import strangers
 from backend.app.waiting import Bounded, within
 from backend.app.words import Words, same
 
@@ -110,6 +112,16 @@ async def _examine(quick: bool) -> AsyncIterator[Line]:
         return
     chosen = "demo" if patient.model_set.demo else "real"
     yield ok("settings", same(f"{chosen} models: {patient.model_set.reason}"))
+    for each in strangers():
+        hint = f": {each.nearest}?" if each.nearest else ""
+        yield warn(
+            "settings",
+            Words(
+                f"{each.name} is no setting and has no effect{hint}",
+                f"{each.name} n'est pas un réglage et n'a pas d'effet{hint}",
+            ),
+            Words("Correct its name, or remove it.", "Corrigez son nom, ou retirez-la."),
+        )
     begun = [asyncio.ensure_future(_check(topic, call, patient)) for topic, call in CHECKS.items()]
     for check in begun:
         for line in await check:

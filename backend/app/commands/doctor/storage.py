@@ -12,7 +12,7 @@ from backend.app.commands.configured import files_of
 from backend.app.commands.doctor.patient import Patient, cannot_write, nearest
 from backend.app.commands.doctor.report import Line, fail, ok, warn
 from backend.app.config import is_explicit, runtime_base, user_dir
-from backend.app.engines.child import MAX_SOCKET_PATH, PREFIX, ROOM_IN_DIRECTORY
+from backend.app.engines.child import LONGEST_BASE
 from backend.app.hub.snapshot import FilesState
 from backend.app.models.spec import ModelSpec
 from backend.app.words import Words, same
@@ -97,17 +97,16 @@ def _directory(name: str, path: Path, explicit: bool, fallback: Path | None) -> 
 
 
 def _sockets() -> Line:
-    base = runtime_base()
-    room = MAX_SOCKET_PATH - len(PREFIX) - ROOM_IN_DIRECTORY
-    if len(os.fsencode(base)) <= room and cannot_write(base) is None:
+    base = runtime_base(LONGEST_BASE)
+    if len(os.fsencode(base)) <= LONGEST_BASE and cannot_write(base) is None:
         return ok(
             "directories", Words(f"engines' sockets: {base}", f"sockets des moteurs : {base}")
         )
     return fail(
         "directories",
         Words(
-            f"engines' sockets: {base} is too long ({room} bytes at most) or cannot be written",
-            f"sockets des moteurs : {base} est trop long ({room} octets au plus) ou interdit",
+            f"engines' sockets: {base} is longer than {LONGEST_BASE} bytes or cannot be written",
+            f"sockets des moteurs : {base} dépasse {LONGEST_BASE} octets ou est interdit",
         ),
         Words(
             "Set XDG_RUNTIME_DIR to a short directory.",
