@@ -34,7 +34,7 @@ def bind(settings: Settings) -> socket.socket:
     try:
         listener.bind((settings.api_host, settings.api_port))
         listener.listen(BACKLOG)  # only this makes the port ours
-    except (OSError, UnicodeError) as exc:  # UnicodeError: no name server knows such a name
+    except (OSError, TypeError) as exc:  # TypeError: no name server knows such a name
         listener.close()
         reason = (exc.strerror if isinstance(exc, OSError) else None) or "not a host name"
         cure = _CURES.get(getattr(exc, "errno", None) or 0, _WRONG_HOST)
