@@ -173,6 +173,8 @@ class Settings(_Blankable):
     # limits
     max_body_mb: Annotated[int, Field(ge=1)] = 64
     max_upload_mb: Annotated[int, Field(ge=1)] = 2048
+    bodies_mb: Annotated[int, Field(ge=1)] = 4096
+    """All JSON bodies together; beyond it 503."""
     max_media_mb: Annotated[int, Field(ge=1)] = 32
     max_media_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     media_fetch_s: Seconds = 20

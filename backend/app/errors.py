@@ -7,7 +7,7 @@
     ├── NotFound              404
     │   └── ModelNotFound     404
     ├── MethodNotAllowed      405
-    ├── TooSlow               408  nothing of an upload came for too long
+    ├── TooSlow               408  nothing of a body came for too long
     ├── Conflict              409  not possible in this state
     ├── TooLarge              413
     ├── UnsupportedMedia      415
@@ -17,6 +17,7 @@
     ├── Unavailable           503  + Retry-After
     │   ├── Loading           503
     │   ├── Draining          503
+    │   ├── NoRoom            503  the bodies of all requests hold as much as they may
     │   ├── DoesNotFit        503
     │   └── ModelFailed       503  (`cuda_required` is one of these)
     ├── DeadlineExceeded      504
@@ -173,6 +174,10 @@ class Draining(Unavailable):
     code = "draining"
 
 
+class NoRoom(Unavailable):
+    code = "no_room"
+
+
 class DoesNotFit(Unavailable):
     code = "insufficient_memory"
 
@@ -197,6 +202,7 @@ _ANTHROPIC_TYPES = {
     403: "permission_error",
     404: "not_found_error",
     405: "invalid_request_error",
+    408: "invalid_request_error",
     409: "invalid_request_error",
     413: "request_too_large",
     429: "rate_limit_error",

@@ -4,7 +4,7 @@ RequestMiddleware    request id, security headers, the id in every log line; eac
 CORSMiddleware       when CORS_ORIGINS is set; outside of what refuses, so that pages can read it
 ErrorMiddleware      whatever is raised becomes an answer in the dialect of the route
 AccessMiddleware     who may do what (auth.py)
-BodyLimitMiddleware  413 before or while a body comes in
+BodyLimitMiddleware  what is too large, too slow or too much, before or while it comes (bodies.py)
 """
 
 from __future__ import annotations
@@ -24,22 +24,33 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.app.auth import AccessMiddleware, Policy
+from backend.app.bodies import BodyLimitMiddleware, more_than_small
 from backend.app.config import Settings
-from backend.app.errors import Dialect, Draining, GatewayError, Internal, TooLarge, headers, render
+from backend.app.errors import (
+    Dialect,
+    Draining,
+    Forbidden,
+    GatewayError,
+    Internal,
+    NoRoom,
+    TooLarge,
+    TooSlow,
+    Unauthorized,
+    headers,
+    render,
+)
 from backend.app.logs import current_request_id
 from backend.app.waiting import within
 
 log = logging.getLogger(__name__)
 
-MIB = 1 << 20
 LINGER_S = 2.0
 """How long a client may go on sending a body that was refused before the connection is cut.
 
 Cut at once, its side of the connection is reset, and some clients never see our answer."""
-SMALL_BODY = 64 * 1024
-"""A refused body of this size is left to the server, and the connection stays open."""
 
-_UPLOADS = ("/v1/audio/", "/api/audio/", "/api/diarization/")
+_BEFORE_THE_BODY = (Unauthorized, Forbidden, TooSlow, TooLarge, NoRoom)
+"""Raised before a body was read to its end."""
 _API = ("/v1/", "/api/", "/tokenize", "/detokenize", "/metrics", "/healthz", "/readyz")
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _CSP = (
@@ -72,9 +83,7 @@ def stack(settings: Settings, policy: Policy) -> list[Middleware]:
         *([cors] if settings.cors_origins else []),
         Middleware(ErrorMiddleware),
         Middleware(AccessMiddleware, policy=policy),
-        Middleware(
-            BodyLimitMiddleware, body_mb=settings.max_body_mb, upload_mb=settings.max_upload_mb
-        ),
+        Middleware(BodyLimitMiddleware, settings=settings),
     ]
 
 
@@ -200,61 +209,5 @@ class ErrorMiddleware:
             # Too late for a status. The server sees an answer without end and cuts the connection.
             log.warning("The answer broke off: %s", error.message)
         else:
-            unread = error.status in (401, 403, 408, 413) and _more_than_small(scope)
+            unread = isinstance(error, _BEFORE_THE_BODY) and more_than_small(scope)
             await error_response(send, error, scope, receive if unread else None)
-
-
-def _more_than_small(scope: Scope) -> bool:
-    """Whether a body was announced that is not worth reading only to keep the connection."""
-    sent = dict(scope["headers"])
-    if b"transfer-encoding" in sent:
-        return True
-    return (_length(sent.get(b"content-length")) or 0) > SMALL_BODY
-
-
-def _length(value: bytes | None) -> int | None:
-    return int(value) if value is not None and value.isdigit() else None
-
-
-class BodyLimitMiddleware:
-    """Raises TooLarge for a body above the limit: by its announced length, else as it grows."""
-
-    def __init__(self, app: ASGIApp, body_mb: int, upload_mb: int) -> None:
-        self.app = app
-        self.body_mb = body_mb
-        self.upload_mb = upload_mb
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        upload = scope["path"].startswith(_UPLOADS)
-        variable, limit_mb = (
-            ("MAX_UPLOAD_MB", self.upload_mb) if upload else ("MAX_BODY_MB", self.body_mb)
-        )
-        too_large = TooLarge(f"The body is larger than {variable} = {limit_mb} MB.")
-        limit, received, overflow = limit_mb * MIB, 0, False
-        announced = next((v for n, v in scope["headers"] if n == b"content-length"), None)
-        length = _length(announced)
-        if length is not None:
-            if length > limit:
-                raise too_large
-            await self.app(scope, receive, send)  # the server holds a client to its word
-            return
-
-        async def receive_counted() -> Message:
-            nonlocal received, overflow
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit:
-                overflow = True
-                raise too_large
-            return message
-
-        def send_unless_overflow(message: Message) -> Awaitable[None]:
-            # Form parsers turn what `receive` raises into a 400 of their own.
-            if overflow and message["type"] == "http.response.start":
-                raise too_large
-            return send(message)
-
-        await self.app(scope, receive_counted, send_unless_overflow)

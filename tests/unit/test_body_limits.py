@@ -130,3 +130,12 @@ def test_a_client_that_never_stops_sending_is_cut_off(
         connection.sendall(post(b"/v1/chat/completions", b"Content-Length: 10000000000"))
         with pytest.raises(OSError, match=r"reset|pipe"):
             send_for_ever(connection)
+
+
+def test_a_length_of_thousands_of_digits_is_a_number_too(port: int) -> None:
+    zeros = b"Content-Length: " + b"0" * 5000
+    assert parsed(exchange(port, post(b"/v1/chat/completions", KEY, zeros)))[0] == 200
+    assert (
+        parsed(exchange(port, post(b"/v1/chat/completions", KEY, zeros + b"2", body=b"{}")))[0]
+        == 200
+    )

@@ -77,7 +77,7 @@ async def _transcribe(
     request: Request, gateway: Gateway, *, translate: bool = False, short: bool = False
 ) -> Response:
     service = service_of(request)
-    form = await read_form(request, service.spool, gateway.settings.client_write_s)
+    form = await read_form(request, service.spool)
     try:
         sent = form.fields
         if short:
@@ -137,7 +137,7 @@ async def _transcribe(
 
 async def _diarize(request: Request, gateway: Gateway, *, short: bool = False) -> Response:
     service = service_of(request)
-    form = await read_form(request, service.spool, gateway.settings.client_write_s)
+    form = await read_form(request, service.spool)
     try:
         params = parse_diarization(form.fields, voices=len(form.voices))
         key = _model(gateway, params.model or DIARIZER, Kind.DIARIZATION).key

@@ -6,11 +6,10 @@ sends as fields, go to spool files. Memory does not depend on what a client send
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 from fastapi import Request
@@ -18,8 +17,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from backend.app.audio.spool import Spool, SpoolFile
-from backend.app.errors import InvalidRequest, TooLarge, TooSlow, UnsupportedMedia
-from backend.app.waiting import within
+from backend.app.errors import InvalidRequest, TooLarge, UnsupportedMedia
 
 FILE = "file"
 VOICES = "known_speaker_references"
@@ -138,17 +136,14 @@ class _Parser:
         self.ended = True
 
 
-async def read_form(request: Request, spool: Spool, idle_s: float) -> Form:
-    """Read the whole body, of which nothing may fail to come for `idle_s`.
-
-    Raises GatewayError, or ClientDisconnect when the client leaves.
-    """
+async def read_form(request: Request, spool: Spool) -> Form:
+    """Read the whole body. Raises GatewayError, or ClientDisconnect when the client leaves."""
     parser = _Parser(_boundary(request))
     form = Form()
     part: _Part | None = None
     parts = 0
     try:
-        async for piece in _pieces(request, idle_s):
+        async for piece in request.stream():
             for what, data in parser.feed(piece):
                 if what == "begin":
                     parts += 1
@@ -169,15 +164,6 @@ async def read_form(request: Request, spool: Spool, idle_s: float) -> Form:
         form.close()
         raise
     return form
-
-
-async def _pieces(request: Request, idle_s: float) -> AsyncIterator[bytes]:
-    pieces = request.stream()
-    try:
-        while (piece := await within(idle_s, anext(pieces, None))) is not None:
-            yield piece
-    except asyncio.TimeoutError:
-        raise TooSlow(f"Nothing of the body came for {idle_s:g} s.") from None
 
 
 def _boundary(request: Request) -> bytes:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from backend.app.api.deps import Gate, Gateway, begin
 from backend.app.api.openai.relay import Call, Relay
+from backend.app.bodies import hold
 from backend.app.errors import GatewayError, InvalidRequest
 from backend.app.middleware import dialect_of
 from backend.app.models.base import BaseModelWrapper
@@ -60,6 +61,7 @@ async def forward(request: Request, gateway: Gateway, *kinds: Kind) -> Response:
     try:
         if seen.media:
             body = await inline_remote(body, gateway.media)
+            hold(request.scope, len(body))
     except GatewayError as exc:
         record.finish("failed", exc.status, error=exc.message)
         raise
