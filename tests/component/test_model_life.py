@@ -389,3 +389,19 @@ def test_cancelled_requests_leave_nothing_behind(tmp_path: Path) -> None:
                 assert at_rest(model)
 
     run(body)
+
+
+def test_those_who_wait_for_a_place_do_not_start_a_failed_model_again(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path, "--fake-exit-at-start 3", max_in_flight=1) as model:
+
+            async def ask() -> None:
+                async with model.lease():
+                    raise AssertionError("there is no engine")
+
+            asked = await asyncio.gather(*(ask() for _ in range(8)), return_exceptions=True)
+            assert {type(answer) for answer in asked} == {ModelFailed}
+            assert [a.action for a in model.runtime.timeline].count("placing") == 1
+            assert at_rest(model)
+
+    run(body)

@@ -327,8 +327,11 @@ def _serve(directory: Path, **settings: str) -> tuple[int, str]:
     return ended.returncode, ended.stdout + ended.stderr
 
 
-def test_real_models_without_a_gpu_fail_at_once() -> None:
-    settings = FAST | {"MODEL_SET": "real", "CUDA_VISIBLE_DEVICES": ""}
+@pytest.mark.parametrize("source", [{}, {"QWEN_MODEL": "org/absent"}], ids=["here", "absent"])
+def test_real_models_without_a_gpu_fail_at_once(source: dict[str, str]) -> None:
+    """One that is not here yet too: nothing is downloaded that nothing can run."""
+    hub = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    settings = FAST | hub | source | {"MODEL_SET": "real", "CUDA_VISIBLE_DEVICES": ""}
     with gateway(**settings) as running, running.client() as http:
         began = time.monotonic()
         answer = http.post("/v1/chat/completions", json=chat())

@@ -68,6 +68,12 @@ def test_a_source_that_cannot_be_is_named(name: str, words: str) -> None:
         qwen(model=name)
 
 
+def test_gpus_that_replicas_cannot_share_are_no_setting() -> None:
+    with pytest.raises(ConfigError, match=r"QWEN_GPU_IDS=0,1,2: 3 GPUs .* 2 replicas"):
+        qwen(gpu_ids=[0, 1, 2], replicas=2)
+    assert qwen(gpu_ids=[0, 1, 2], replicas="auto").gpu_ids == (0, 1, 2)
+
+
 def test_names_key_first_then_repository_then_aliases_each_once() -> None:
     spec = qwen(model="Qwen/Other", aliases="gpt-4o,qwen,Qwen/Other,house")
     assert spec.names == ("qwen", "Qwen/Other", "gpt-4o", "house")

@@ -124,21 +124,21 @@ def test_the_operators_own_arguments_come_last(grant: Grant) -> None:
 
 
 def test_a_gpu_engine_sees_its_own_gpus_only() -> None:
-    env = environment(TWO_GPUS, PIXELS)
+    env = environment(TWO_GPUS, PIXELS, 64)
     assert env["CUDA_VISIBLE_DEVICES"] == "2,5"
     assert env["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert not any(name.startswith(("OMP_", "VLLM_CPU")) for name in env)
 
 
 def test_a_cpu_engine_sees_no_gpu() -> None:
-    env = environment(CPU, PIXELS)
+    env = environment(CPU, PIXELS, 64)
     assert env["CUDA_VISIBLE_DEVICES"] == ""
     assert env["OMP_NUM_THREADS"] == "1"
 
 
 @pytest.mark.parametrize("grant", [CPU, TWO_GPUS])
 def test_no_engine_reports_home_fetches_or_loads_foreign_plugins(grant: Grant) -> None:
-    env = environment(grant, PIXELS)
+    env = environment(grant, PIXELS, 64)
     assert env["VLLM_PLUGINS"] == ""
     assert env["VLLM_NO_USAGE_STATS"] == env["DO_NOT_TRACK"] == env["HF_HUB_OFFLINE"] == "1"
     assert env["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
@@ -150,7 +150,7 @@ def test_secrets_reach_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in secrets:
         monkeypatch.setenv(name, "s3cret")
     monkeypatch.setenv("LD_LIBRARY_PATH", "/kept")
-    inherited = child_environment() | environment(TWO_GPUS, PIXELS)
+    inherited = child_environment() | environment(TWO_GPUS, PIXELS, 64)
     assert "s3cret" not in inherited.values()
     assert inherited["LD_LIBRARY_PATH"] == "/kept"
     assert "s3cret" not in " ".join(build(TWO_GPUS))
@@ -172,3 +172,9 @@ def test_a_config_that_says_nothing_means_one_gpu(tmp_path: Path, content: str) 
     (tmp_path / "config.json").write_text(content, encoding="latin-1")
     assert legal_parallel_sizes(str(tmp_path)) == [1]
     assert legal_parallel_sizes(str(tmp_path / "missing")) == [1]
+
+
+def test_one_request_cannot_fill_the_batch_that_all_share() -> None:
+    assert environment(CPU, PIXELS, 64)["VLLM_MAX_N_SEQUENCES"] == "16"
+    assert environment(CPU, PIXELS, 4)["VLLM_MAX_N_SEQUENCES"] == "4"
+    assert environment(CPU, PIXELS, 64)["VLLM_MAX_COMPLETION_PROMPTS"] == "64"

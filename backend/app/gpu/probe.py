@@ -11,6 +11,16 @@ from typing import Any
 
 from backend.app.waiting import Bounded
 
+_NO_GPUTIL = ""
+try:
+    # Here, hence by the main thread before anything runs: GPUtil's `import distutils` makes
+    # setuptools' finder import the rest under the global import lock, where it asks for logging's
+    # lock. A fork takes these two the other way round, so that a child which is started while
+    # another thread imports this would hang the whole gateway for ever.
+    import GPUtil
+except ImportError as exc:  # distutils comes from setuptools only, since Python 3.12
+    _NO_GPUTIL = f"GPUtil: {exc}; are GPUtil and setuptools installed?"
+
 MIB = 1024 * 1024
 DEADLINE_S = 10.0
 """How long one look may take."""
@@ -194,15 +204,8 @@ def _nvml_gpu(nvml: Any, index: int) -> Gpu:
 
 def _gputil() -> Reading:
     """What `nvidia-smi` says, as GPUtil reads it."""
-    try:
-        # Before GPUtil: its `import distutils` makes setuptools' finder import the rest under the
-        # global import lock, where it asks for logging's lock. A fork takes these two the other
-        # way round, so a child started at that moment would hang the whole gateway for ever.
-        import setuptools  # noqa: F401, I001
-        import GPUtil
-    except ImportError as exc:
-        # it imports distutils, which Python 3.12 and later have from setuptools only
-        return Reading("gputil", (), (f"GPUtil: {exc}; are GPUtil and setuptools installed?",))
+    if _NO_GPUTIL:
+        return Reading("gputil", (), (_NO_GPUTIL,))
     if shutil.which("nvidia-smi") is None:
         return Reading("gputil", (), ("GPUtil: nvidia-smi not found",))
     try:

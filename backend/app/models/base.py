@@ -322,6 +322,7 @@ class BaseModelWrapper(abc.ABC):
         return Unavailable(f"The model '{self.key}' was unloaded meanwhile.", retry_after=5)
 
     async def _ready_replica(self, affinity: bytes) -> Replica:
+        self._refuse_failed()  # it may have failed while this request waited for a place
         self.supervisor.revive(self.settings.failed_retry_s)
         replica = self._choose(affinity)
         if replica is not None:

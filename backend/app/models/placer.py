@@ -109,6 +109,14 @@ class Placer:
             for replica in model.replicas:
                 self.meter.warn(model, replica.name)
 
+    async def require_gpu(self, ids: Sequence[int]) -> bool:
+        """True where a model may run at all, whatever it needs; else raises like `place`."""
+        async with self._turn:
+            reading = await self._look()
+        if not reading.gpus:
+            self._check_without_gpu(reading, ids)
+        return True
+
     def release(self, model: BaseModelWrapper) -> None:
         """Its engines are gone, or never came."""
         self.ledger.release(model.key)
@@ -126,7 +134,8 @@ class Placer:
             wish, awaited = await asyncio.to_thread(self._wishes, model, ids, replicas)
             reading = await self._look()
             if not reading.gpus:
-                return Decision(self._without_gpu(reading, wish))
+                self._check_without_gpu(reading, ids)
+                return Decision((CPU_GRANT,) * wish.least_replicas)
             self.ledger.settle(reading)
             decision = decide(
                 reading.gpus,
@@ -166,19 +175,18 @@ class Placer:
         self._had_gpus = self._had_gpus or bool(reading.gpus)
         return reading
 
-    def _without_gpu(self, reading: Reading, wish: Wish) -> tuple[Grant, ...]:
+    def _check_without_gpu(self, reading: Reading, ids: Sequence[int]) -> None:
         why = "; ".join(reading.problems)
         if self._had_gpus:
             raise ModelFailed(
                 f"The GPUs that were there are gone ({why}). Does `nvidia-smi` list them?",
                 code="gpu_lost",
             )
-        if wish.ids:
-            raise Refused(f"GPU ids {list(wish.ids)} were asked for and no GPU is visible.")
+        if ids:
+            raise Refused(f"GPU ids {list(ids)} were asked for and no GPU is visible.")
         if not self._cpu_allowed:
             log.error("no GPU: %s", why)
             raise ModelFailed(CUDA_REQUIRED, code="cuda_required")
-        return (CPU_GRANT,) * wish.least_replicas
 
     async def _came_true(self, model: BaseModelWrapper) -> bool:
         """Is the memory there now that was granted in the hope of it?"""

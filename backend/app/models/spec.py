@@ -83,6 +83,7 @@ def _source(key: str, own: ModelSettings, demo_set: bool) -> tuple[str, bool, bo
 
 def build_spec(key: str, kind: Kind, own: ModelSettings, demo_set: bool) -> ModelSpec:
     source, local, demo = _source(key, own, demo_set)
+    _check_layout(key, own)
     return ModelSpec(
         key=key,
         kind=kind,
@@ -102,6 +103,14 @@ def build_spec(key: str, kind: Kind, own: ModelSettings, demo_set: bool) -> Mode
         max_model_len=own.max_model_len if isinstance(own, VllmSettings) else None,
         languages=_languages(key, own.languages) if isinstance(own, AsrSettings) else (),
     )
+
+
+def _check_layout(key: str, own: ModelSettings) -> None:
+    count = own.replicas
+    if own.gpu_ids and count != "auto" and len(own.gpu_ids) % count:
+        ids = ",".join(map(str, own.gpu_ids))
+        reason = f"{len(own.gpu_ids)} GPUs cannot be shared equally by {count} replicas."
+        raise BadSetting(key, "gpu_ids", reason, ids)
 
 
 def _languages(key: str, names: tuple[str, ...]) -> tuple[str, ...]:

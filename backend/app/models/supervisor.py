@@ -210,38 +210,46 @@ class Supervisor:
         return True
 
     async def _bring_up(self, goal: Goal) -> None:
-        if not self._model.downloaded and not await self._fetch(goal):
-            return
+        model = self._model
+        if not model.downloaded:
+            # before hours of downloading what nothing here can run
+            if not await self._placed(goal, model.placer.require_gpu(goal.gpu_ids)):
+                return
+            if not await self._fetch(goal):
+                return
         if not self.replicas and not await self._start_replicas(goal):
             return
         await self._unless_superseded(goal, self._until_all_tried())
         ready = [r for r in self.replicas if r.state is State.READY]
         if ready:
-            self.up_since = self._model.last_used = time.monotonic()  # its idle time starts now
+            self.up_since = model.last_used = time.monotonic()  # its idle time starts now
             self.load_seconds = max(r.last_load_s or 0.0 for r in ready)
             return
         worst = next((r.failure for r in self.replicas if r.failure), None)
         await self._give_up(worst or Failure("It did not start.", at=time.time()))
 
-    async def _start_replicas(self, goal: Goal) -> bool:
-        model = self._model
+    async def _placed(self, goal: Goal, decision: Awaitable[T]) -> T | None:
+        """What the placer decides; None when it refuses, and the goal was given up."""
         self._busy_with = State.LOADING
-        model.update_runtime("placing", progress=Progress(Phase.QUEUED))
+        self._model.update_runtime("placing", progress=Progress(Phase.QUEUED))
         try:
-            grants = await self._unless_superseded(
-                goal, model.placer.place(model, goal.gpu_ids, goal.replicas)
-            )
+            return await self._unless_superseded(goal, decision)
         except Refused as exc:
-            self._busy_with = None
             code = "insufficient_memory" if isinstance(exc, NoRoom) else "wrong_placement"
-            await self._give_up(Failure(str(exc), code=code, at=time.time()))
-            return False
+            failure = Failure(str(exc), code=code, at=time.time())
         except GatewayError as exc:
-            self._busy_with = None
-            await self._give_up(self._failure(exc))
-            return False
+            failure = self._failure(exc)
         finally:
             self._busy_with = None
+        await self._give_up(failure)
+        return None
+
+    async def _start_replicas(self, goal: Goal) -> bool:
+        model = self._model
+        placing = model.placer.place(model, goal.gpu_ids, goal.replicas)
+        grants = await self._placed(goal, placing)
+        if grants is None:
+            return False
         self.replicas = [model.new_replica(index) for index in range(len(grants))]
         self._layout = (goal.gpu_ids, goal.replicas)
         self.admitting = True

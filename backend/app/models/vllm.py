@@ -28,6 +28,8 @@ CPU_CONTEXT = 2048
 """Tokens; what the demo model was trained for, and all that is bearable without a GPU."""
 GPU_CONTEXT = 32768
 CPU_SEQUENCES = 32
+MOST_CHOICES = 16
+"""Of one request (`n`): each is a sequence of its own in the engine's batch, which all share."""
 ROLE = {
     Kind.CHAT: ("--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
     Kind.EMBEDDING: ("--runner", "pooling"),
@@ -118,7 +120,7 @@ def command(launch: Launch) -> list[str]:
     ]
 
 
-def environment(grant: Grant, max_pixels: int) -> dict[str, str]:
+def environment(grant: Grant, max_pixels: int, max_in_flight: int) -> dict[str, str]:
     """Variables of the engine's process, and of no other."""
     common = {
         "VLLM_PLUGINS": "",  # NeMo registers one that breaks vLLM's worker
@@ -127,6 +129,9 @@ def environment(grant: Grant, max_pixels: int) -> dict[str, str]:
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "600",  # longer than our client keeps an idle connection
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
         "VLLM_MAX_IMAGE_PIXELS": str(max_pixels),
+        # one request takes one of our places, however many sequences it makes of it
+        "VLLM_MAX_N_SEQUENCES": str(min(MOST_CHOICES, max_in_flight)),
+        "VLLM_MAX_COMPLETION_PROMPTS": str(max_in_flight),
         "HF_HUB_OFFLINE": "1",
     }
     if grant.gpu_ids:
@@ -180,7 +185,9 @@ class VllmModel(BaseModelWrapper):
             )
 
         pixels = self.settings.max_media_pixels
-        return EngineSpec(f"{self.key}-{index}", argv, environment(grant, pixels))
+        return EngineSpec(
+            f"{self.key}-{index}", argv, environment(grant, pixels, self.spec.max_in_flight)
+        )
 
     async def healthy(self, client: EngineClient) -> bool:
         answer = await client.request("GET", "/health", head_timeout=HEALTH_TIMEOUT_S)
