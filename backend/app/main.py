@@ -189,6 +189,7 @@ def _build(settings: Settings, log_setup: LogSetup) -> tuple[Gateway, LocalLaunc
     gateway = Gateway(
         settings=settings,
         registry=registry,
+        launcher=launcher,
         reloader=Reloader(
             registry, configured, make, artifacts, load_all=not settings.lazy_load_models
         ),

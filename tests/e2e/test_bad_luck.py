@@ -172,6 +172,34 @@ def test_a_second_signal_does_not_wait() -> None:
         thread.join(10)
 
 
+def test_a_second_signal_does_not_wait_for_engines_that_take_their_time() -> None:
+    settings = FAST | {"ENGINE_TERM_S": "60"}
+    with gateway("--fake-ignore-term", **settings) as running, running.client() as http:
+        http.post("/v1/chat/completions", json=chat(max_tokens=1)).raise_for_status()
+        running.process.send_signal(signal.SIGINT)
+        eventually(lambda: ": unloading" in running.output(), 10)
+        assert running.stop(signal.SIGINT, timeout=15) == 0
+        assert "Traceback" not in running.output()
+
+
+def test_who_waits_for_a_model_at_the_end_is_told_so() -> None:
+    """Nobody waits DRAIN_S for a model that nobody will wait for."""
+    settings = {"DRAIN_S": "60", "CRASH_BACKOFF_S": "0"}
+    with gateway("--fake-load-s 60", **settings) as running, running.client() as http:
+        answers: list[httpx.Response] = []
+
+        def ask() -> None:
+            answers.append(http.post("/v1/chat/completions", json=chat()))
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        eventually(running.engines, 10)
+        assert running.stop(signal.SIGINT, timeout=15) == 0
+        thread.join(10)
+        assert [answer.status_code for answer in answers] == [503]
+        assert "shutting down" in answers[0].json()["error"]["message"]
+
+
 def _ignore_errors(http: httpx.Client) -> None:
     with contextlib.suppress(httpx.HTTPError):
         stream_lines(http, max_tokens=100)

@@ -12,6 +12,7 @@ from starlette.types import Scope
 from backend.app.admin_key import GeneratedKey
 from backend.app.auth import caller_of
 from backend.app.config import Settings
+from backend.app.engines.launcher import Launcher
 from backend.app.errors import Draining
 from backend.app.events import EventBus
 from backend.app.gpu.monitor import GPUMonitor
@@ -38,6 +39,7 @@ class Gateway:
 
     settings: Settings
     registry: ModelRegistry
+    launcher: Launcher
     reloader: Reloader
     activity: Activity
     metrics: Metrics
@@ -65,8 +67,17 @@ class Gateway:
         """Refuse new work, wait for what runs, and end with an error what outlasts DRAIN_S."""
         self.draining = True
         self.events.close()
+        self.registry.turn_away()
         if await self.activity.quiet(self.settings.drain_s):
             return
+        await self._cut_off()
+
+    async def abandon(self) -> None:
+        """Wait for nothing any more: end with an error what still runs, kill the engines."""
+        await self._cut_off()
+        await self.launcher.close()
+
+    async def _cut_off(self) -> None:
         for record in self.activity.in_flight():
             record.cancel("shutdown")
         await self.activity.quiet(LAST_WORDS_S)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 import logging
 import signal
 import socket
 import sys
+from collections.abc import Awaitable
 from types import FrameType
 
 import uvicorn
@@ -49,13 +51,15 @@ def serve(settings: Settings) -> int:
 
 
 class GatewayServer(uvicorn.Server):
-    """On the first signal: no new work, let what runs finish, then close. On a second: at once."""
+    """On the first signal: no new work, let what runs finish, then close. On a second: end what
+    runs, kill the engines, close. On a third: go."""
 
     def __init__(self, config: uvicorn.Config, gateway: Gateway, url: str) -> None:
         super().__init__(config)
         self._gateway = gateway
         self._url = url
         self._drain: asyncio.Task[None] | None = None
+        self._abandon: asyncio.Task[None] | None = None
         self._reloads: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._signals = 0
@@ -69,10 +73,12 @@ class GatewayServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._signals += 1
-        if self._signals > 1 or self._loop is None:
+        if self._signals > 2 or self._loop is None:
             self.should_exit = self.force_exit = True
-        else:
-            self._loop.call_soon_threadsafe(self._begin_drain, sig)
+            return
+        begin = self._begin_drain if self._signals == 1 else self._begin_abandon
+        # in a context of its own: a signal comes in the middle of somebody's request
+        self._loop.call_soon_threadsafe(begin, sig, context=contextvars.Context())
 
     def _begin_reload(self) -> None:
         log.info("SIGHUP: reading MODELS_FILE again")
@@ -86,9 +92,16 @@ class GatewayServer(uvicorn.Server):
 
     def _begin_drain(self, sig: int) -> None:
         log.info("%s: shutting down; a second signal does not wait", signal.Signals(sig).name)
-        self._drain = asyncio.get_running_loop().create_task(self._drained())
+        self._drain = asyncio.get_running_loop().create_task(self._then_exit(self._gateway.drain()))
 
-    async def _drained(self) -> None:
-        with contextlib.suppress(Exception):
-            await self._gateway.drain()
+    def _begin_abandon(self, sig: int) -> None:
+        log.info("%s again: stopping at once", signal.Signals(sig).name)
+        abandoned = self._then_exit(self._gateway.abandon())
+        self._abandon = asyncio.get_running_loop().create_task(abandoned)
+
+    async def _then_exit(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception:
+            log.exception("shutting down went wrong")
         self.should_exit = True

@@ -80,6 +80,7 @@ class BaseModelWrapper(abc.ABC):
         self.last_used = time.monotonic()
         self._changed = asyncio.Event()
         self._retired = False
+        self._turning_away = False
 
     # ---- what subclasses provide ------------------------------------------------------------
 
@@ -180,9 +181,12 @@ class BaseModelWrapper(abc.ABC):
             self.runtime.status = f"{action}: {detail}" if detail else action
             log.info("%s: %s%s", replica or self.key, action, f": {detail}" if detail else "")
         self.runtime.note(action, detail, replica)
+        self._wake_waiting()
+        self._publish("model", self.snapshot() | {"action": action})
+
+    def _wake_waiting(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-        self._publish("model", self.snapshot() | {"action": action})
 
     async def changed(self) -> None:
         """Wait for the next `update_runtime`."""
@@ -255,6 +259,12 @@ class BaseModelWrapper(abc.ABC):
         if not await self.until(lambda: self.supervisor.reached >= goal.number, timeout_s):
             raise DeadlineExceeded(f"The model '{self.key}' is still {self.state.value}.")
 
+    def turn_away(self) -> None:
+        """The gateway is about to stop: who has no engine yet is told so, the rest may finish."""
+        self._turning_away = True
+        self.admission.refuse_waiting(self._shutting_down())
+        self._wake_waiting()
+
     async def close(self) -> None:
         """Drain and stop for good."""
         await self.supervisor.close()
@@ -299,8 +309,8 @@ class BaseModelWrapper(abc.ABC):
     def _refuse_closed(self) -> None:
         if self._retired:
             raise self._gone()
-        if self.supervisor.closed:
-            raise Draining("The gateway is shutting down.", retry_after=5)
+        if self.supervisor.closed or self._turning_away:
+            raise self._shutting_down()
 
     def _refuse_failed(self) -> None:
         failure = self.failure
@@ -318,6 +328,9 @@ class BaseModelWrapper(abc.ABC):
             permanent=failure.code == "cuda_required",
         )
 
+    def _shutting_down(self) -> Draining:
+        return Draining("The gateway is shutting down.", retry_after=5)
+
     def _unloaded(self) -> Unavailable:
         return Unavailable(f"The model '{self.key}' was unloaded meanwhile.", retry_after=5)
 
@@ -334,7 +347,8 @@ class BaseModelWrapper(abc.ABC):
         def over() -> bool:
             gone = supervisor.goal.number > asked and not supervisor.goal.up
             failed = supervisor.reached >= asked and self.state is State.FAILED
-            return self._choose(affinity) is not None or gone or failed or supervisor.closed
+            over = supervisor.closed or self._turning_away
+            return self._choose(affinity) is not None or gone or failed or over
 
         in_time = await self.until(over, self.settings.load_wait_s)
         replica = self._choose(affinity)

@@ -154,6 +154,11 @@ class ModelRegistry:
             for key, model in self.models.items()
         }
 
+    def turn_away(self) -> None:
+        """See `BaseModelWrapper.turn_away`."""
+        for model in self.models.values():
+            model.turn_away()
+
     def in_flight(self) -> int:
         return sum(model.admission.taken for model in self.models.values())
 
