@@ -29,6 +29,7 @@ from backend.app.errors import (
     Unavailable,
 )
 from backend.app.models.admission import Admission
+from backend.app.models.balance import balance
 from backend.app.models.configuration import Configuration
 from backend.app.models.contracts import Artifacts, Goal, Lease
 from backend.app.models.meter import Gauge
@@ -44,9 +45,6 @@ from backend.app.waiting import within
 
 log = logging.getLogger(__name__)
 
-AFFINITY_SLACK = 4
-"""A replica that knows the prompt's beginning may be this many requests busier than the least
-loaded one and still be chosen."""
 FIRST_GUESS_S = 30.0
 """Retry-After for a model that has never been loaded here."""
 
@@ -267,6 +265,7 @@ class BaseModelWrapper(abc.ABC):
 
     async def close(self) -> None:
         """Drain and stop for good."""
+        self.turn_away()
         await self.supervisor.close()
 
     async def retire(self) -> None:
@@ -309,7 +308,7 @@ class BaseModelWrapper(abc.ABC):
     def _refuse_closed(self) -> None:
         if self._retired:
             raise self._gone()
-        if self.supervisor.closed or self._turning_away:
+        if self._turning_away:
             raise self._shutting_down()
 
     def _refuse_failed(self) -> None:
@@ -347,8 +346,7 @@ class BaseModelWrapper(abc.ABC):
         def over() -> bool:
             gone = supervisor.goal.number > asked and not supervisor.goal.up
             failed = supervisor.reached >= asked and self.state is State.FAILED
-            over = supervisor.closed or self._turning_away
-            return self._choose(affinity) is not None or gone or failed or over
+            return self._choose(affinity) is not None or gone or failed or self._turning_away
 
         in_time = await self.until(over, self.settings.load_wait_s)
         replica = self._choose(affinity)
@@ -366,18 +364,9 @@ class BaseModelWrapper(abc.ABC):
         raise self._unloaded()
 
     def _choose(self, affinity: bytes) -> Replica | None:
-        """The least loaded ready replica; the one that knows this prompt when not much busier."""
         if not self.supervisor.admitting:
             return None
-        ready = [r for r in self.replicas if r.admits]
-        if len(ready) < 2:
-            return ready[0] if ready else None
-        least = min(ready, key=lambda r: r.in_flight)
-        if affinity:
-            known = ready[int.from_bytes(affinity[:8], "big") % len(ready)]
-            if known.in_flight <= least.in_flight + AFFINITY_SLACK:
-                return known
-        return least
+        return balance([r for r in self.replicas if r.admits], affinity)
 
     # ---- the supervisor's hands ---------------------------------------------------------------
 
