@@ -52,6 +52,20 @@ def test_what_takes_no_more_than_it_needs_is_granted_no_more(tmp_path: Path) -> 
     assert grant.memory_share == pytest.approx((21 + 5) / 80, abs=0.0001)
 
 
+@pytest.mark.parametrize("flag", ["--gpu-memory-utilization 0.3", "--gpu-memory-utilization=0.3"])
+def test_an_operators_own_share_is_what_is_set_aside(tmp_path: Path, flag: str) -> None:
+    (grant,) = grants(tmp_path, gpus(80), weights=60 * GIB, engine_args=f"--x y {flag}")
+    assert grant == Grant((0,), 0.3, (int(0.3 * 80 * GIB) + RESERVE_BYTES,))
+    with pytest.raises(NoRoom, match=r"needs 30% and 1.0 GiB in reserve .* GPU 0: 20.0 GiB free"):
+        grants(tmp_path, gpus(20), weights=60 * GIB, engine_args=flag)
+
+
+def test_an_own_share_that_is_none_is_left_to_vllm(tmp_path: Path) -> None:
+    args = "--gpu-memory-utilization much"
+    (grant,) = grants(tmp_path, gpus(80), weights=60 * GIB, engine_args=args)
+    assert grant.memory_share == 0.9
+
+
 def test_a_model_that_is_too_large_for_one_gpu_is_spread(tmp_path: Path) -> None:
     (grant,) = grants(tmp_path, gpus(80, 80), weights=100 * GIB)
     assert grant.gpu_ids == (0, 1)

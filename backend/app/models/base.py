@@ -103,6 +103,10 @@ class BaseModelWrapper(abc.ABC):
         """Over how many GPUs one replica may spread."""
         return (1,)
 
+    def own_share(self) -> float | None:
+        """How much of each GPU its engine takes whatever it is granted, if an operator says so."""
+        return None
+
     def cache_bytes(self, line: str) -> int | None:
         """What of each GPU its engine keeps for its cache, where this line says so."""
         return None

@@ -81,6 +81,8 @@ class Wish:
     replicas: Replicas = 1
     elastic: bool = False
     """Takes all that it is granted; `need` is then the least that will do."""
+    share: float | None = None
+    """An elastic engine was told to take just so much of each GPU."""
 
     @property
     def least_replicas(self) -> int:
@@ -217,13 +219,14 @@ class _Plan:
     def _share(self, ids: tuple[int, ...], *, spare_all: bool) -> float:
         """The part of each GPU that an elastic engine may claim; the fullest one decides."""
         least = self._wish.need / (min(self._total[i] for i in ids) * len(ids))
+        least, most = self._wish.share or least, self._wish.share or MAX_SHARE
 
         def leaving(room: int) -> float:
             free = [(self._free[i] - RESERVE_BYTES - room) / self._total[i] for i in ids]
-            return _floor(min(MAX_SHARE, *free))
+            return _floor(min(most, *free))
 
         share, room = leaving(0), 0
-        if share < least:
+        if share < _floor(least):
             raise self._refusal(ids)
         for other in self._homeless(ids):
             if leaving(room + other.need) >= least:
@@ -250,9 +253,9 @@ class _Plan:
         free = ", ".join(f"GPU {i}: {gib(max(0, self._free[i]))} free" for i in ids)
         reserve = f" and {gib(RESERVE_BYTES)} in reserve" if self._wish.elastic else ""
         best = "" if self._wish.ids else "the emptiest: "
-        need = gib(self._wish.need)
+        need = f"{self._wish.share:.0%}" if self._wish.share else gib(self._wish.need)
         return NoRoom(f"It needs {need}{reserve} on {len(ids)} GPU(s); {best}{free}.")
 
 
 def _floor(share: float) -> float:
-    return math.floor(share * 10_000) / 10_000
+    return math.floor(share * 10_000 + 1e-6) / 10_000  # 0.29 stays 0.29

@@ -160,7 +160,15 @@ class Placer:
         def wish(of: BaseModelWrapper, ids: Sequence[int], replicas: Replicas) -> Wish:
             cache, elastic = of.least_cache, of.elastic
             need = self._needs.of(of.spec, of.artifacts.path(), least_cache=cache, elastic=elastic)
-            return Wish(of.key, need, tuple(of.legal_sizes()), tuple(ids), replicas, elastic)
+            return Wish(
+                of.key,
+                need,
+                tuple(of.legal_sizes()),
+                tuple(ids),
+                replicas,
+                elastic,
+                of.own_share(),
+            )
 
         placed = self.ledger.models() | {model.key}
         others = [m for m in self._registry().serving.values() if m.key not in placed]

@@ -6,9 +6,11 @@ small steps over one frozen context, so that each flag has one place and one rea
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +26,7 @@ from backend.app.models.vllm_progress import cache_bytes, parse_line
 NO_MEDIA_DOMAIN = "media.invalid"
 """A name that can never resolve (RFC 2606): the engine fetches nothing, the gateway does."""
 HEALTH_TIMEOUT_S = 5.0
+SHARE_FLAG = "--gpu-memory-utilization"
 CPU_CONTEXT = 2048
 """Tokens; what the demo model was trained for, and all that is bearable without a GPU."""
 GPU_CONTEXT = 32768
@@ -99,7 +102,7 @@ def _device(launch: Launch) -> list[str]:
         str(launch.spec.max_in_flight),
         "--tensor-parallel-size",
         str(len(launch.grant.gpu_ids)),
-        "--gpu-memory-utilization",
+        SHARE_FLAG,
         str(launch.grant.memory_share),
     ]
 
@@ -177,6 +180,14 @@ class VllmModel(BaseModelWrapper):
 
     def legal_sizes(self) -> list[int]:
         return legal_parallel_sizes(self.model_path)
+
+    def own_share(self) -> float | None:
+        """An operator's own --gpu-memory-utilization wins on the command line, so here too."""
+        words = " ".join(self.spec.engine_args).replace("=", " ").split()
+        own = [value for name, value in pairwise(words) if name == SHARE_FLAG]
+        with contextlib.suppress(ValueError, IndexError):
+            return float(own[-1])
+        return None
 
     def engine_spec(self, index: int, grant: Grant) -> EngineSpec:
         def argv(address: Address) -> Sequence[str]:
