@@ -77,7 +77,8 @@ def test_a_reader_who_leaves_is_noticed(
     with behind(proxy, running.url, tmp_path) as client:
         ask = chat(stream=True, max_tokens=200)
         with client.stream("POST", "/v1/chat/completions", json=ask) as answer:
-            next(answer.iter_lines())
+            lines = answer.iter_lines()  # held: one that is dropped closes the connection
+            next(lines)
             assert operator.get("/api/admin/requests").json()["in_flight"]
         eventually(lambda: at_rest(operator), 15, "the request ended with its reader")
 
