@@ -52,6 +52,9 @@ def test_chat_on_the_chosen_gpu_and_its_memory_comes_back(
         before = read_gpus(None).gpus[0].memory_used
         loaded = load(http, "qwen")
         assert loaded["replicas"][0]["gpu_ids"] == [first]
+        memory = loaded["replicas"][0]["memory"]
+        assert memory["used"] > CONTEXT_BYTES
+        assert memory["over_grant"] == ""
         assert "--tensor-parallel-size" in loaded["replicas"][0]["argv"]
         mask = {p.environ().get("CUDA_VISIBLE_DEVICES") for p in on_gpu.engines()}
         assert mask == {str(first)}
@@ -62,6 +65,8 @@ def test_chat_on_the_chosen_gpu_and_its_memory_comes_back(
         assert held > CONTEXT_BYTES, "the engine is on the GPU"
         left = http.post("/api/admin/models/qwen/unload?wait=true", timeout=120).json()
         assert left["state"] == "idle"
+        assert left["receipt"]["missing_bytes"] == 0
+        assert abs(left["receipt"]["freed_bytes"] - held) <= CONTEXT_BYTES
 
         def back() -> bool:
             return read_gpus(None).gpus[0].memory_used <= before + CONTEXT_BYTES
