@@ -31,6 +31,7 @@ from __future__ import annotations
 import enum
 import json
 import math
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 MAX_RETRY_AFTER_S = 120
@@ -110,9 +111,15 @@ class ModelNotFound(NotFound):
 
 
 class MethodNotAllowed(GatewayError):
+    """`allowed` are the methods that the path does answer to."""
+
     status = 405
     type = "invalid_request_error"
     code = "method_not_allowed"
+
+    def __init__(self, message: str, allowed: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.allowed = tuple(allowed)
 
 
 class TooSlow(GatewayError):
@@ -221,6 +228,8 @@ def headers(error: GatewayError) -> dict[str, str]:
     out: dict[str, str] = {}
     if error.status == 401:
         out["www-authenticate"] = "Bearer"
+    if isinstance(error, MethodNotAllowed):
+        out["allow"] = ", ".join(error.allowed)
     if error.retry_after is not None:
         out["retry-after"] = retry_after_header(error.retry_after)
     if error.permanent:
@@ -249,15 +258,17 @@ def render(error: GatewayError, dialect: Dialect, request_id: str | None = None)
     }
 
 
-def render_event(error: GatewayError, dialect: Dialect, request_id: str | None = None) -> bytes:
-    """One complete SSE frame that ends a stream which has already begun."""
+def render_event(
+    error: GatewayError, dialect: Dialect, request_id: str | None = None, number: int = 0
+) -> bytes:
+    """One complete SSE frame that ends a stream of which `number` frames are out."""
     if dialect is Dialect.RESPONSES:
         payload: dict[str, Any] = {
             "type": "error",
             "code": error.code,
             "message": error.message,
             "param": error.param,
-            "sequence_number": 0,
+            "sequence_number": number,
         }
         name = b"event: error\n"
     else:

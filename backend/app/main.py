@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from backend.app import __version__, logs
 from backend.app.admin_key import AdminKeyStore
@@ -223,10 +224,21 @@ def _routing_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path, method = request.scope["path"], request.method
     if error.status_code == 405:
-        raise MethodNotAllowed(f"{path} does not answer to {method}.")
+        allowed = _methods(request)
+        raise MethodNotAllowed(f"{path} answers to {', '.join(allowed)} only.", allowed)
     if error.status_code == 404:
         raise NotFound(f"There is nothing at {method} {path}.")
     raise InvalidRequest(str(error.detail))
+
+
+def _methods(request: Request) -> list[str]:
+    """Those of every route for this path; the router itself knows only of the first."""
+    found: set[str] = set()
+    for route in request.app.router.routes:
+        match, _ = route.matches({**request.scope, "method": "GET"})
+        if match is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 def _validation_error(request: Request, error: Exception) -> Response:

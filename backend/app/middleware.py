@@ -152,9 +152,11 @@ class RequestMiddleware:
                 message["headers"] = [*(f for f in given if f[0] != b"x-request-id"), *fields]
             return send(message)
 
+        # the server leaves the body of an answer to HEAD out by itself
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         token = current_request_id.set(request_id)
         try:
-            await self.app(scope, receive, send_with_fields)
+            await self.app(asked, receive, send_with_fields)
         finally:
             if log.isEnabledFor(logging.DEBUG):
                 took = time.monotonic() - began

@@ -97,6 +97,51 @@ def test_other_dialects_get_their_own_error_event(route: str) -> None:
             assert payload["code"] == "engine_error"
 
 
+def test_a_frame_that_is_cut_never_reaches_a_client() -> None:
+    flags = "--fake-crash-after-requests 1 --fake-half-frame --fake-tps 50"
+    with gateway(flags, **FAST) as running:
+        sdk = openai.OpenAI(base_url=running.url + "/v1", api_key="x", max_retries=0)
+        seen: list[object] = []
+        stream = sdk.chat.completions.create(**chat(max_tokens=20), stream=True)
+        with pytest.raises(openai.APIError, match="The engine"):
+            seen.extend(stream)
+        assert len(seen) >= 10
+
+
+def test_the_error_event_of_responses_goes_on_counting() -> None:
+    with gateway("--fake-crash-after-requests 1", **FAST) as running, running.client() as http:
+        body = {"model": "qwen", "input": "hello", "stream": True, "max_output_tokens": 20}
+        with http.stream("POST", "/v1/responses", json=body) as answer:
+            lines = [line for line in answer.iter_lines() if line.startswith("data: ")]
+        numbers = [json.loads(line.removeprefix("data: "))["sequence_number"] for line in lines]
+        assert numbers == list(range(len(lines)))
+        assert json.loads(lines[-1].removeprefix("data: "))["type"] == "error"
+
+
+def test_a_stalled_engine_says_so_to_whom_it_kept_waiting() -> None:
+    settings = FAST | {"ENGINE_STALL_S": "0.5", "ENGINE_PROBE_TIMEOUT_S": "0.5"}
+    with gateway("--fake-stop-mid-stream 1", **settings) as running, running.client() as http:
+        lines = stream_lines(http, max_tokens=50)
+        error = json.loads(lines[-1].removeprefix("data: "))["error"]
+        assert error["message"].startswith("The engine stalled and is replaced.")
+        assert error["code"] == "engine_error"
+
+
+def test_no_request_waits_for_a_place_for_ever() -> None:
+    settings = FAST | {"QWEN_MAX_IN_FLIGHT": "1", "REQUEST_IDLE_S": "0.5"}
+    with gateway("--fake-tps 20", **settings) as running, running.client() as http:
+        http.post("/v1/chat/completions", json=chat(max_tokens=1))
+        body = chat(stream=True, max_tokens=2000)
+        with http.stream("POST", "/v1/chat/completions", json=body) as first:
+            lines = first.iter_lines()  # kept: its end would close the stream
+            next(lines)
+            refused = http.post("/v1/chat/completions", json=chat())
+        assert refused.status_code == 429
+        assert int(refused.headers["retry-after"]) >= 1
+        assert "within 0.5 s" in refused.json()["error"]["message"]
+        eventually(lambda: at_rest(http))
+
+
 def test_a_failing_load_keeps_its_status_for_streams_too() -> None:
     with gateway("--fake-exit-at-start 9", **FAST) as running, running.client() as http:
         answer = http.post("/v1/chat/completions", json=chat(stream=True))

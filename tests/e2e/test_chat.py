@@ -189,6 +189,40 @@ def test_unknown_paths_answer_json(http: httpx.Client, method: str, path: str, s
     assert answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/chat/completions", "POST"),
+        ("DELETE", "/v1/models", "GET, HEAD"),
+        ("PUT", "/v1/messages/count_tokens", "POST"),
+        ("PUT", "/api/admin/huggingface/token", "DELETE, GET, HEAD, POST"),
+    ],
+)
+def test_a_wrong_method_is_told_the_right_ones(
+    http: httpx.Client, method: str, path: str, allowed: str
+) -> None:
+    answer = http.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert answer.json()["error"]["message"] == f"{path} answers to {allowed} only."
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/models", "/v1/models/qwen"])
+def test_head_works_where_get_does(http: httpx.Client, path: str) -> None:
+    head, get = http.head(path), http.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(get.content))
+    assert http.head("/v1/chat/completions").status_code == 405
+    assert http.head("/v1/nothing").status_code == 404
+
+
+def test_counting_tokens_of_a_message(http: httpx.Client) -> None:
+    path = "/v1/messages/count_tokens"
+    assert http.post(path, json=chat("one two three")).json() == {"input_tokens": 3}
+    refused = http.post(path, json={"messages": []})
+    assert refused.status_code == 400
+    assert refused.json()["type"] == "error"
+
+
 def test_a_body_too_large(http: httpx.Client) -> None:
     answer = http.post("/v1/chat/completions", json=chat("x" * (3 << 20)))
     assert answer.status_code == 413

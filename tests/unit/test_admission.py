@@ -14,6 +14,7 @@ from backend.app.models.admission import Admission
 from tests.support.loops import turns
 
 QUEUE = 3
+LONG_S = 60.0
 STEPS = ("enter", "enter", "enter", "leave", "leave", "cancel", "refuse", "grow", "shrink")
 BURSTS = st.lists(
     st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 7)), min_size=1, max_size=5),
@@ -33,7 +34,7 @@ class Crowd:
 
     async def visit(self, number: int) -> None:
         try:
-            await self.admission.enter()
+            await self.admission.enter(LONG_S)
         except (QueueFull, Unavailable):
             self.turned_away.add(number)
         else:
@@ -96,11 +97,11 @@ def test_any_order_of_coming_going_and_giving_up(
 def test_a_full_queue_refuses_at_once_and_says_when_to_come_back() -> None:
     async def body() -> None:
         admission = Admission(1, 1)
-        await admission.enter()
-        second = asyncio.ensure_future(admission.enter())
+        await admission.enter(LONG_S)
+        second = asyncio.ensure_future(admission.enter(LONG_S))
         await turns(1)
         with pytest.raises(QueueFull) as refused:
-            await admission.enter()
+            await admission.enter(LONG_S)
         assert refused.value.retry_after
         assert (admission.taken, admission.queued) == (1, 1)
         second.cancel()
@@ -113,8 +114,8 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back() -> None:
 def test_a_place_given_to_somebody_who_just_gave_up_goes_to_the_next() -> None:
     async def body() -> None:
         admission = Admission(1, 2)
-        await admission.enter()
-        second, third = (asyncio.ensure_future(admission.enter()) for _ in range(2))
+        await admission.enter(LONG_S)
+        second, third = (asyncio.ensure_future(admission.enter(LONG_S)) for _ in range(2))
         await turns(1)
         admission.leave()
         second.cancel()
@@ -128,12 +129,44 @@ def test_a_place_given_to_somebody_who_just_gave_up_goes_to_the_next() -> None:
 def test_those_who_wait_learn_why_they_are_turned_away() -> None:
     async def body() -> None:
         admission = Admission(1, 2)
-        await admission.enter()
-        waiting = [asyncio.ensure_future(admission.enter()) for _ in range(2)]
+        await admission.enter(LONG_S)
+        waiting = [asyncio.ensure_future(admission.enter(LONG_S)) for _ in range(2)]
         await turns(1)
         admission.refuse_waiting(Unavailable("It was unloaded."))
         for result in await asyncio.gather(*waiting, return_exceptions=True):
             assert isinstance(result, Unavailable)
+        assert (admission.taken, admission.queued) == (1, 0)
+
+    asyncio.run(body())
+
+
+def test_nobody_waits_for_ever() -> None:
+    async def body() -> None:
+        admission = Admission(1, 2)
+        await admission.enter(LONG_S)
+        patient = asyncio.ensure_future(admission.enter(LONG_S))
+        await turns(1)
+        with pytest.raises(QueueFull, match=r"within 0\.01 s: 1 requests are running") as refused:
+            await admission.enter(0.01)
+        assert refused.value.retry_after
+        assert (admission.taken, admission.queued) == (1, 1)
+        admission.leave()
+        await asyncio.wait_for(patient, 5)
+        assert (admission.taken, admission.queued) == (1, 0)
+
+    asyncio.run(body())
+
+
+def test_the_deadline_of_somebody_who_got_a_place_is_over() -> None:
+    async def body() -> None:
+        admission = Admission(1, 2)
+        await admission.enter(LONG_S)
+        second = asyncio.ensure_future(admission.enter(0.02))
+        await turns(1)
+        admission.leave()
+        await second
+        with pytest.raises(QueueFull):
+            await admission.enter(0.05)  # longer than the other's deadline would have been
         assert (admission.taken, admission.queued) == (1, 0)
 
     asyncio.run(body())

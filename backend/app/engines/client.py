@@ -42,6 +42,8 @@ class EngineClient:
         self._connections: set[Connection] = set()
         self._idle: deque[Connection] = deque()
         self._closed = False
+        self.fate = "The engine was shut down."
+        """What those are told whom `close` cuts off."""
 
     async def request(
         self,
@@ -92,7 +94,7 @@ class EngineClient:
         connections = tuple(self._connections)
         for connection in connections:
             if connection.exchange is not None:
-                connection.exchange.fail(EngineError("The engine was shut down."))
+                connection.exchange.fail(EngineError(self.fate))
             connection.abort()
         if connections:
             await asyncio.wait([connection.closed for connection in connections])

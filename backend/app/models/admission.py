@@ -25,8 +25,8 @@ class Admission:
     def queued(self) -> int:
         return len(self._waiting)
 
-    async def enter(self) -> None:
-        """Take a place. Raises QueueFull at once when the queue is full."""
+    async def enter(self, timeout_s: float) -> None:
+        """Take a place. Raises QueueFull: at once when the queue is full, else in time."""
         if self.taken < self.limit and not self._waiting:
             self.taken += 1
             return
@@ -36,8 +36,10 @@ class Admission:
                 " try again shortly.",
                 retry_after=1 + len(self._waiting) / max(1, self.limit),
             )
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[None] = loop.create_future()
         self._waiting.append(place)
+        timer = loop.call_later(timeout_s, self._give_up, place, timeout_s)
         try:
             await place
         except BaseException:
@@ -48,6 +50,17 @@ class Admission:
                 if place in self._waiting:
                     self._waiting.remove(place)
             raise
+        finally:
+            timer.cancel()
+
+    def _give_up(self, place: asyncio.Future[None], seconds: float) -> None:
+        if not place.done():
+            place.set_exception(
+                QueueFull(
+                    f"No place was free within {seconds:g} s: {self.taken} requests are running.",
+                    retry_after=1 + len(self._waiting) / max(1, self.limit),
+                )
+            )
 
     def resize(self, limit: int) -> None:
         """So many places from now on; those that are taken stay taken."""

@@ -288,7 +288,7 @@ class BaseModelWrapper(abc.ABC):
         """
         self._refuse_closed()
         self._refuse_failed()
-        await self.admission.enter()
+        await self.admission.enter(self.settings.request_idle_s)
         try:
             replica = await self._ready_replica(affinity)
             client = replica.enter()

@@ -318,6 +318,7 @@ class Replica:
             f"It gave no sign of life for {silent:.0f} s and did not answer a probe"
             f" within {limits.engine_probe_timeout_s:.0f} s."
         )
+        client.fate = f"The engine stalled and is replaced. {reason}"
         raise _Broken(self._failure(reason, engine, code="stalled"))
 
     async def _end(self, engine: Engine, client: EngineClient) -> None:

@@ -106,6 +106,12 @@ async def messages(request: Request, gateway: Gate) -> Response:
     return await forward(request, gateway, Kind.CHAT)
 
 
+@router.post("/v1/messages/count_tokens", operation_id="count_message_tokens")
+async def count_tokens(request: Request, gateway: Gate) -> Response:
+    """How many tokens a request to /v1/messages would have."""
+    return await forward(request, gateway, Kind.CHAT)
+
+
 @router.post("/tokenize", operation_id="tokenize")
 async def tokenize(request: Request, gateway: Gate) -> Response:
     """How a prompt or a conversation becomes token ids."""

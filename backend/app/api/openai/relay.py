@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from backend.app.api.deps import Gateway
 from backend.app.api.openai.engine_errors import engine_error
-from backend.app.api.openai.tail import StreamTail
+from backend.app.api.openai.tail import Frames, StreamTail
 from backend.app.engines.client import ConnectFailed, EngineResponse
 from backend.app.errors import (
     DeadlineExceeded,
@@ -232,7 +232,7 @@ class Relay(Response):
 
     async def _forward(self, answer: EngineResponse, send: Send) -> None:
         idle = 0.0
-        tail = self._tail
+        tail, frames = self._tail, Frames()
         while True:
             try:
                 chunk = await answer.chunk(self._limits.sse_keepalive_s)
@@ -240,12 +240,14 @@ class Relay(Response):
                 idle += self._limits.sse_keepalive_s
                 if idle >= self._limits.request_idle_s:
                     raise
-                if tail.at_boundary:
-                    await self._send_body(send, COMMENT)
+                await self._send_body(send, COMMENT)
                 continue
             if chunk is None:
                 break
             idle = 0.0
+            chunk = frames.whole(chunk)
+            if not chunk:
+                continue
             if not tail.frames:
                 self._record.first_token()
                 self._first(chunk)
@@ -261,9 +263,9 @@ class Relay(Response):
 
     async def _send_error(self, send: Send, error: GatewayError) -> None:
         self._finish("failed", error.status, error.message)
-        frame = render_event(error, self._call.dialect, self._record.request_id)
-        # a frame that was cut in the middle is closed first, or ours would be lost in it
-        await self._send_body(send, frame if self._tail.at_boundary else b"\n\n" + frame)
+        number = self._tail.frames  # those of /v1/responses count from 0
+        frame = render_event(error, self._call.dialect, self._record.request_id, number)
+        await self._send_body(send, frame)
 
     # ---- to the client ----------------------------------------------------------------------
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
+
 from fastapi import APIRouter, Request, Response
 
 from backend.app.api.deps import Gate, Gateway
 from backend.app.api.openai.engine_errors import engine_error
+from backend.app.engines.client import EngineClient
 from backend.app.errors import GatewayError, NotFound
+from backend.app.models.base import BaseModelWrapper
 from backend.app.models.replica import Replica
 from backend.app.models.spec import Kind
-from backend.app.models.state import State
 
 router = APIRouter(tags=["chat"])
 ANSWER_LIMIT = 16 << 20
@@ -25,29 +29,44 @@ async def _ask(gateway: Gateway, method: str, target: str, response_id: str) -> 
         f"No response '{response_id}' is kept here.", param="response_id", code="not_found"
     )
     limit = gateway.settings.engine_probe_timeout_s
-    for replica in _asked(gateway, response_id):
-        client = replica.enter()
-        try:
-            answer = await client.request(method, target, head_timeout=limit)
+    for model in _asked(gateway, response_id):
+        for replica in list(model.replicas):
+            if not replica.admits:  # it may have gone while another one was asked
+                continue
             try:
-                content = await answer.read(timeout=limit, limit=ANSWER_LIMIT)
-                if answer.status == 200:
-                    return Response(content, media_type="application/json")
-                if answer.status not in {404, 405, 501}:
-                    refusal = engine_error(answer.status, content)
-            finally:
-                answer.close()
-        finally:
-            replica.leave()
+                async with _visit(model, replica) as client:
+                    answer = await client.request(method, target, head_timeout=limit)
+                    try:
+                        content = await answer.read(timeout=limit, limit=ANSWER_LIMIT)
+                    finally:
+                        answer.close()
+            except GatewayError as exc:  # another one may have it
+                refusal = exc
+                continue
+            if answer.status == 200:
+                return Response(content, media_type="application/json")
+            if answer.status not in {404, 405, 501}:
+                refusal = engine_error(answer.status, content)
     raise refusal
 
 
-def _asked(gateway: Gateway, response_id: str) -> list[Replica]:
-    """The running replicas of its maker, else those of every chat model."""
+@contextlib.asynccontextmanager
+async def _visit(model: BaseModelWrapper, replica: Replica) -> AsyncIterator[EngineClient]:
+    """In flight without a lease: nothing is loaded for it, and a drain waits for it."""
+    client = replica.enter()
+    try:
+        yield client
+    finally:
+        replica.leave()
+        if not model.in_flight:
+            model.supervisor.wake()
+
+
+def _asked(gateway: Gateway, response_id: str) -> list[BaseModelWrapper]:
+    """Its maker, else every chat model."""
     models = gateway.registry.of_kind(Kind.CHAT)
     maker = gateway.makers.of(response_id)
-    made = [model for model in models if model.key == maker]
-    return [r for model in made or models for r in model.replicas if r.state is State.READY]
+    return [model for model in models if model.key == maker] or models
 
 
 @router.get("/v1/responses/{response_id}", operation_id="get_response")

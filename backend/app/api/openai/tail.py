@@ -1,15 +1,21 @@
-"""What is observed of an answer that passes through unparsed: its end, and its usage."""
+"""What is done with an answer that passes through unparsed: it is cut at the ends of its frames,
+and its end and its usage are observed."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+from backend.app.errors import EngineError
+
 KEEP = 4096
 """Bytes of the end that are looked at; the usage object stands there."""
+FRAME_LIMIT = 64 << 20
+"""Bytes of one frame; the last event of a response holds all of it."""
 HEAD = 64
 """Bytes of a frame's beginning; enough for its event name."""
 
+_ENDS = (b"\n\n", b"\r\n\r\n")
 _PROMPT = re.compile(rb'"(?:prompt_tokens|input_tokens)"\s*:\s*(\d+)')
 _COMPLETION = re.compile(rb'"(?:completion_tokens|output_tokens)"\s*:\s*(\d+)')
 
@@ -21,6 +27,31 @@ class Usage:
     prompt: int | None
     completion: int | None
     approximate: bool
+
+
+class Frames:
+    """Keeps back the beginning of a frame until its end is there.
+
+    So a client never holds half a frame, and whatever is said to it next, be it an error, is one
+    of its own. Engines write frame by frame: nearly always nothing is kept.
+    """
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+
+    def whole(self, chunk: bytes) -> bytes:
+        """All frames that `chunk` completes; empty when there is none. Raises EngineError."""
+        if not self._kept and chunk.endswith(_ENDS):
+            return chunk
+        kept = self._kept
+        seen = max(0, len(kept) - 3)  # an end may lie across two chunks
+        kept += chunk
+        cut = max(at + len(end) if (at := kept.rfind(end, seen)) >= 0 else 0 for end in _ENDS)
+        if len(kept) - cut > FRAME_LIMIT:
+            raise EngineError("The engine sent an event that is too large.")
+        whole = bytes(kept[:cut])
+        del kept[:cut]
+        return whole
 
 
 class StreamTail:
@@ -45,7 +76,7 @@ class StreamTail:
     @property
     def at_boundary(self) -> bool:
         """True when the next byte would begin a new SSE frame."""
-        return not self.last or self.last.endswith((b"\n\n", b"\r\n\r\n"))
+        return not self.last or self.last.endswith(_ENDS)
 
     def ended_with(self, marks: tuple[bytes, ...]) -> bool:
         """True when the last frame is one that ends a stream, be it with an error."""

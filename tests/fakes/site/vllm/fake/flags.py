@@ -31,6 +31,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     flag("--fake-500-on", metavar="TEXT", help="a prompt with TEXT: 500, connection dropped")
     flag("--fake-unclosed-stream", action="store_true", help="streams lack their last event")
     flag("--fake-crash-after-requests", type=int, metavar="N", help="SIGKILL in the Nth stream")
+    flag("--fake-half-frame", action="store_true", help="that stream is cut within a frame")
     flag("--fake-stop-mid-stream", type=int, metavar="N", help="SIGSTOP in the Nth stream")
     flag("--fake-hang-after-requests", type=int, metavar="N", help="then accepts, never answers")
     flag("--fake-keep-responses", action="store_true", help="answer for them by id")

@@ -211,6 +211,8 @@ class Server:
         for number, frame in enumerate(dialect.frames(), 1):
             await client.chunk(frame)
             if fatal and number >= half:
+                if options.fake_half_frame:
+                    await client.chunk(frame[: len(frame) // 2])
                 await asyncio.sleep(0)
                 os.kill(os.getpid(), fatal)
                 fatal = None  # stopped, and then continued
