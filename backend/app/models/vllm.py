@@ -144,6 +144,8 @@ def environment(grant: Grant, max_pixels: int, max_in_flight: int) -> dict[str, 
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",  # two OpenMP threads on two shared cores stall each other
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        # a function for logprobs is compiled at its first use, and a request waits 20 s for it
+        "TORCH_COMPILE_DISABLE": "1",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     }
 
