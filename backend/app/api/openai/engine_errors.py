@@ -2,7 +2,8 @@
 
 vLLM answers in several shapes: `{"error": {...}}` (0.2x on), `{"object": "error", ...}` (before),
 Anthropic's envelope on /v1/messages, and `{"detail": ...}` from its framework. It also answers 500
-for media it cannot read, which is the caller's mistake.
+for media it cannot read, which is the caller's mistake. Where the request itself shows what is
+wrong, that is said (`mistakes.py`), else what vLLM says, made plain (`engine_words.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import logging
 import re
 from typing import Any
 
+from backend.app.api.openai.engine_words import field_of, plain
+from backend.app.api.openai.mistakes import find_mistake, is_unreadable
 from backend.app.errors import (
+    Dialect,
     EngineError,
     GatewayError,
     InvalidRequest,
@@ -29,12 +33,22 @@ _OURS = re.compile(r"cuda|memory|died|traceback|assert|worker|engine", re.IGNORE
 MESSAGE_LIMIT = 2000
 
 
-def engine_error(status: int, content: bytes) -> GatewayError:
-    """The error to raise for an engine's answer with a status of 400 or above."""
+def engine_error(
+    status: int, content: bytes, body: bytes = b"", dialect: Dialect = Dialect.OPENAI
+) -> GatewayError:
+    """The error to raise for an engine's answer, with a status of 400 or above, to `body`."""
     message, param, code = _read(content)
     text = message[:MESSAGE_LIMIT] or f"The engine answered {status} without a reason."
-    if status in {400, 422, 501}:  # 501: understood, and not on offer, as data URLs without base64
-        return InvalidRequest(text, param=param, code=code)
+    theirs = status in {400, 422, 501}  # 501: not on offer, as data URLs without base64
+    medium = theirs and is_unreadable(message)
+    medium |= status == 500 and bool(_MEDIA.search(message)) and not _OURS.search(message)
+    if theirs or medium:
+        mistake = find_mistake(message, body, dialect)
+        if mistake is not None:
+            return mistake
+    if theirs and not medium:
+        said = plain(text, param)
+        return InvalidRequest(said.text, param=said.param, code=code)
     if status in {404, 405}:
         return NotFound(text, param=param, code=code)
     if status == 413:
@@ -43,7 +57,7 @@ def engine_error(status: int, content: bytes) -> GatewayError:
         return Unavailable("The engine is overloaded; try again.", retry_after=2)
     if status == 429:
         return QueueFull("The engine's own queue is full; try again.", retry_after=2)
-    if status == 500 and _MEDIA.search(message) and not _OURS.search(message):
+    if medium:
         log.warning("the engine refused a medium: %s", text)
         return InvalidRequest(
             "A medium in the request cannot be read: check that it is a complete image, audio or"
@@ -68,8 +82,8 @@ def _read(content: bytes) -> tuple[str, str | None, str | None]:
     if isinstance(message, list):  # the framework's list of validation errors
         message = "; ".join(_validation(item) for item in message)
     param, code = error.get("param"), error.get("code")
-    if isinstance(param, str):
-        param = param.removeprefix("body.")
+    if isinstance(param, str) and param.startswith("body"):
+        param = field_of(param)
     return (
         str(message or ""),
         param if isinstance(param, str) else None,

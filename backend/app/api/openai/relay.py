@@ -177,7 +177,7 @@ class Relay(Response):
                     content = await answer.read(
                         timeout=self._limits.request_idle_s, limit=ERROR_BODY_LIMIT
                     )
-                    raise engine_error(answer.status, content)
+                    raise engine_error(answer.status, content, call.body, call.dialect)
                 yield answer
             finally:
                 answer.close()
