@@ -24,3 +24,21 @@ it("separates signs as French does", () => {
   const wrong = [...french].filter(([, text]) => /\S [:;?!](\s|$)/.test(text));
   expect(wrong).toEqual([]);
 });
+
+it("holds no text that nobody shows", () => {
+  const sources = import.meta.glob<string>(
+    ["../**/*.{ts,tsx}", "!../i18n/**", "!../api/schema.gen.ts"],
+    {
+      query: "?raw",
+      import: "default",
+      eager: true,
+    },
+  );
+  const code = Object.values(sources).join("\n");
+  const unused = leaves(en).filter(([name]) => {
+    const key = name.replace(/_(one|other)$/, "");
+    const family = key.slice(0, key.lastIndexOf(".") + 1);
+    return !code.includes(`"${key}"`) && !code.includes(`\`${family}\${`);
+  });
+  expect(unused).toEqual([]);
+});

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { readObject } from "./assist";
+import { readObject, rolesRequest, translationRequest } from "./assist";
 
 it.each([
   ['{"A":"Host","B":" Guest "}', { A: "Host", B: "Guest" }],
@@ -8,3 +8,12 @@ it.each([
   ["no idea", null],
   ["{broken}", null],
 ])("reads %s", (answer, wanted) => expect(readObject(answer, ["A", "B"])).toEqual(wanted));
+
+it("bounds every string, so that a model that cannot stop still ends its answer", () => {
+  const properties = (request: unknown) =>
+    (request as { response_format: { json_schema: { schema: { properties: unknown } } } })
+      .response_format.json_schema.schema.properties;
+  const string = (maxLength: number) => ({ type: "string", maxLength });
+  expect(properties(rolesRequest("m", [], ["A"], "en"))).toEqual({ A: string(60) });
+  expect(properties(translationRequest("m", { 3: "hello" }, "French"))).toEqual({ 3: string(75) });
+});

@@ -5,16 +5,23 @@ import type { Segment } from "./transcript";
 const MOST_CHARACTERS = 6_000;
 export const BATCH = 12;
 
-const object = (names: string[]) => ({
+/** Longest a role may be, and how much longer a translation may be than its source. */
+const ROLE_CHARACTERS = 60;
+const LONGER = 3;
+
+/** Strings by name, each with the most characters it may have: without, a model may never end one. */
+const object = (most: Record<string, number>) => ({
   type: "object",
-  properties: Object.fromEntries(names.map((name) => [name, { type: "string" }])),
-  required: names,
+  properties: Object.fromEntries(
+    Object.entries(most).map(([name, maxLength]) => [name, { type: "string", maxLength }]),
+  ),
+  required: Object.keys(most),
   additionalProperties: false,
 });
 
-const structured = (name: string, schema: unknown) => ({
+const structured = (name: string, most: Record<string, number>) => ({
   type: "json_schema",
-  json_schema: { name, schema },
+  json_schema: { name, schema: object(most) },
 });
 
 /** Asks for a role or a name of each speaker. */
@@ -35,7 +42,10 @@ export function rolesRequest(
       { role: "user", content: lines.slice(0, MOST_CHARACTERS) },
     ],
     temperature: 0,
-    response_format: structured("roles", object(speakers)),
+    response_format: structured(
+      "roles",
+      Object.fromEntries(speakers.map((name) => [name, ROLE_CHARACTERS])),
+    ),
   };
 }
 
@@ -55,7 +65,12 @@ export function translationRequest(
       { role: "user", content: JSON.stringify(lines) },
     ],
     temperature: 0,
-    response_format: structured("translation", object(Object.keys(lines))),
+    response_format: structured(
+      "translation",
+      Object.fromEntries(
+        Object.entries(lines).map(([key, text]) => [key, LONGER * text.length + ROLE_CHARACTERS]),
+      ),
+    ),
   };
 }
 

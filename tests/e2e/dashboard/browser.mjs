@@ -69,7 +69,8 @@ export async function shot(page, name, options = {}) {
 
 /** What axe finds, as readable lines; empty is what is wanted. */
 export async function violations(page) {
-  const { violations: found } = await new AxeBuilder({ page }).analyze();
+  const more = { rules: { "target-size": { enabled: true } } };
+  const { violations: found } = await new AxeBuilder({ page }).options(more).analyze();
   return found.map(({ id, nodes }) => {
     const shown = nodes.slice(0, 3).map(({ target, failureSummary }) => `${target} ${failureSummary}`);
     return `${id} (${nodes.length}): ${shown.join(" | ")}`;

@@ -44,7 +44,6 @@ export const activity = {
   error: "Error",
   cancelledBy: "Stopped by",
   by: { client: "the client", operator: "an operator", shutdown: "the shutdown" },
-  content: "Content",
   noContent: "Prompts and answers are not kept. KEEP_CONTENT=true keeps them.",
   logOf: "Log of {{name}}",
   source: "Source",
@@ -57,5 +56,4 @@ export const activity = {
     error: "Error",
     critical: "Critical",
   },
-  noEngine: "This engine has not run yet",
 };

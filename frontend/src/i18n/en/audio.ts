@@ -8,7 +8,6 @@ export const audio = {
   chooseOther: "Another recording",
   record: "Record",
   stopRecording: "Stop recording",
-  recording: "Recording, {{time}}",
   insecure:
     "Browsers give the microphone only to pages over HTTPS or on localhost. Serve the gateway with SSL_CERTFILE and SSL_KEYFILE, or behind a proxy with HTTPS.",
   refused: "The microphone was refused: {{message}}",
@@ -44,7 +43,6 @@ export const audio = {
     words_other: "{{count}} words so far",
     loads: "These models are being loaded first:",
     works: "The recording is being decoded.",
-    elapsed: "{{time}} elapsed",
   },
   player: {
     play: "Play",

@@ -62,7 +62,6 @@ export const models = {
     exit: "exit code {{code}}",
     signal: "signal {{signal}}",
     tail: "Last lines of the engine",
-    history: "This is the last failure; the model has moved on since.",
   },
   tabs: {
     details: "Details",
@@ -119,7 +118,6 @@ export const models = {
   },
   argv: { empty: "No engine is running, so there are no arguments to show." },
   log: { label: "Log of {{name}}", replica: "Replica" },
-  endpoints: { url: "URL", what: "What it does" },
   picker: {
     title: "Load {{model}}",
     gpus: "GPUs",
@@ -168,7 +166,6 @@ export const models = {
     label: "New token (hf_…)",
     save: "Save and check",
     clear: "Remove the token",
-    present: "A token is set",
     fromEnvironment: "from HUGGINGFACE_TOKEN",
     fromStore: "kept by the gateway",
     valid: "The Hub accepts it: {{name}}",

@@ -21,7 +21,6 @@ export const playground = {
   tool: "Result of {{name}}",
   thinking: "Thinking",
   waiting: "Waiting for the first token",
-  again: "Answer again",
   stats: {
     ttft: "first token {{time}}",
     tokens: "{{about}}{{count}} tokens",

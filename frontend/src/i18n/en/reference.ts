@@ -2,7 +2,6 @@ export const reference = {
   hint: "Point any OpenAI SDK here",
   base: "Base URL",
   baseHint: "What an SDK calls base_url. Anthropic's SDKs take the address without /v1.",
-  keyTitle: "Key",
   keyOpen: "This gateway asks for no inference key: any text will do where an SDK wants one.",
   keyWanted: "Send an inference key as Authorization: Bearer KEY or x-api-key: KEY.",
   keyMissing: "This gateway wants an inference key, and none that works is set here.",

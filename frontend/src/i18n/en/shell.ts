@@ -30,7 +30,6 @@ export const shell = {
     body: "One key opens everything it has the right to: an inference key the API, an admin key this dashboard too.",
     label: "Key",
     test: "Test",
-    testing: "Testing…",
     admin: "Administration",
     inference: "Inference",
     yes: "works",

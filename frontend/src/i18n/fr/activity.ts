@@ -48,7 +48,6 @@ export const activity: Mirror<typeof en> = {
   error: "Erreur",
   cancelledBy: "Arrêtée par",
   by: { client: "le client", operator: "un opérateur", shutdown: "l’arrêt" },
-  content: "Contenu",
   noContent: "Les textes ne sont pas gardés. KEEP_CONTENT=true les garde.",
   logOf: "Journal de {{name}}",
   source: "Source",
@@ -61,5 +60,4 @@ export const activity: Mirror<typeof en> = {
     error: "Erreur",
     critical: "Critique",
   },
-  noEngine: "Ce moteur n’a pas encore tourné",
 };

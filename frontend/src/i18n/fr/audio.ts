@@ -11,7 +11,6 @@ export const audio: Mirror<typeof en> = {
   chooseOther: "Autre enregistrement",
   record: "Enregistrer",
   stopRecording: "Arrêter l’enregistrement",
-  recording: "Enregistrement, {{time}}",
   insecure:
     "Les navigateurs n’accordent le micro qu’aux pages en HTTPS ou sur localhost. Servez la passerelle avec SSL_CERTFILE et SSL_KEYFILE, ou derrière un mandataire HTTPS.",
   refused: "Le micro a été refusé : {{message}}",
@@ -48,7 +47,6 @@ export const audio: Mirror<typeof en> = {
     words_other: "{{count}} mots jusqu’ici",
     loads: "Ces modèles sont d’abord chargés :",
     works: "L’enregistrement est en cours de décodage.",
-    elapsed: "{{time}} écoulées",
   },
   player: {
     play: "Lire",

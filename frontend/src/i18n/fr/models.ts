@@ -66,7 +66,6 @@ export const models: Mirror<typeof en> = {
     exit: "code de sortie {{code}}",
     signal: "signal {{signal}}",
     tail: "Dernières lignes du moteur",
-    history: "C’est le dernier échec ; le modèle a avancé depuis.",
   },
   tabs: {
     details: "Détails",
@@ -123,7 +122,6 @@ export const models: Mirror<typeof en> = {
   },
   argv: { empty: "Aucun moteur ne tourne ; il n’y a donc pas d’arguments à montrer." },
   log: { label: "Journal de {{name}}", replica: "Réplica" },
-  endpoints: { url: "URL", what: "À quoi cela sert" },
   picker: {
     title: "Charger {{model}}",
     gpus: "GPU",
@@ -172,7 +170,6 @@ export const models: Mirror<typeof en> = {
     label: "Nouveau jeton (hf_…)",
     save: "Enregistrer et vérifier",
     clear: "Retirer le jeton",
-    present: "Un jeton est défini",
     fromEnvironment: "de HUGGINGFACE_TOKEN",
     fromStore: "gardé par la passerelle",
     valid: "Le Hub l’accepte : {{name}}",

@@ -25,7 +25,6 @@ export const playground: Mirror<typeof en> = {
   tool: "Résultat de {{name}}",
   thinking: "Réflexion",
   waiting: "En attente du premier jeton",
-  again: "Répondre à nouveau",
   stats: {
     ttft: "premier jeton {{time}}",
     tokens: "{{about}}{{count}} jetons",

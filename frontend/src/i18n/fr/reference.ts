@@ -5,7 +5,6 @@ export const reference: Mirror<typeof en> = {
   hint: "Branchez ici n’importe quel SDK OpenAI",
   base: "URL de base",
   baseHint: "Ce qu’un SDK appelle base_url. Les SDK d’Anthropic prennent l’adresse sans /v1.",
-  keyTitle: "Clé",
   keyOpen:
     "Cette passerelle ne demande pas de clé d’inférence : n’importe quel texte convient là où un SDK en veut une.",
   keyWanted: "Envoyez une clé d’inférence : Authorization: Bearer CLÉ ou x-api-key: CLÉ.",

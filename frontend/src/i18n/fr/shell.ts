@@ -33,7 +33,6 @@ export const shell: Mirror<typeof en> = {
     body: "Une clé ouvre tout ce à quoi elle donne droit : une clé d’inférence l’API, une clé d’administration ce tableau de bord aussi.",
     label: "Clé",
     test: "Tester",
-    testing: "Test en cours…",
     admin: "Administration",
     inference: "Inférence",
     yes: "fonctionne",
