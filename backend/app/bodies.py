@@ -24,10 +24,11 @@ _UPLOADS = ("/v1/audio/", "/api/audio/", "/api/diarization/")
 _MOST_DIGITS = 20
 
 
-def more_than_small(scope: Scope) -> bool:
-    """Whether a body was announced that is not worth reading only to keep the connection."""
+def is_left_unread(scope: Scope) -> bool:
+    """Whether a body is still to come that is not worth reading only to keep the connection."""
+    intake: _Intake | None = scope.get("state", {}).get("intake")
     announced, unknown = _announced(scope)
-    return unknown or announced > SMALL_BODY
+    return not (intake and intake.complete) and (unknown or announced > SMALL_BODY)
 
 
 def hold(scope: Scope, size: int) -> None:
@@ -89,7 +90,7 @@ class _Intake:
         self._send = send
         self._announced = 0
         self._received = 0
-        self._complete = False
+        self.complete = False
         self.held = 0
         self.refusal: GatewayError | None = None
         scope["state"]["intake"] = self
@@ -123,14 +124,14 @@ class _Intake:
             raise TooLarge(f"The body is larger than {variable} = {limit_mb} MB.")
 
     async def receive(self) -> Message:
-        if self._complete:
+        if self.complete:
             return await self._receive()
         idle_s = self._limits.idle_s
         try:
             message = await within(idle_s, self._receive())
             size = len(message.get("body", b""))
             self._received += size
-            self._complete = not message.get("more_body")
+            self.complete = not message.get("more_body")
             if not self._announced:
                 self._check(self._received)
                 self.take(size)

@@ -24,7 +24,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.app.auth import AccessMiddleware, Policy
-from backend.app.bodies import BodyLimitMiddleware, more_than_small
+from backend.app.bodies import BodyLimitMiddleware, is_left_unread
 from backend.app.config import Settings
 from backend.app.errors import (
     Dialect,
@@ -211,5 +211,5 @@ class ErrorMiddleware:
             # Too late for a status. The server sees an answer without end and cuts the connection.
             log.warning("The answer broke off: %s", error.message)
         else:
-            unread = isinstance(error, _BEFORE_THE_BODY) and more_than_small(scope)
+            unread = isinstance(error, _BEFORE_THE_BODY) and is_left_unread(scope)
             await error_response(send, error, scope, receive if unread else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 
 import httpx
@@ -213,6 +214,21 @@ def test_head_works_where_get_does(http: httpx.Client, path: str) -> None:
     assert head.headers["content-length"] == str(len(get.content))
     assert http.head("/v1/chat/completions").status_code == 405
     assert http.head("/v1/nothing").status_code == 404
+
+
+@pytest.mark.parametrize("offer", ["h2c", "websocket"])
+def test_a_client_that_offers_another_protocol(running: GatewayProcess, offer: str) -> None:
+    """The JDK's HttpClient offers h2c with every first request."""
+    body = json.dumps(chat("one two")).encode()
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+        f"Upgrade: {offer}\r\nHTTP2-Settings: AAEAAEAA\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    host, port = running.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(head.encode() + body)
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 def test_counting_tokens_of_a_message(http: httpx.Client) -> None:

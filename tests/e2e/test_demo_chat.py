@@ -20,6 +20,7 @@ from tools.demo_models.manifest import load
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
+URL = "[0].image_url.url"
 EVERY = 4
 """Of the manifest's hundreds of requests, so many go through twice: whole and as a stream."""
 
@@ -184,3 +185,30 @@ def test_bad_requests_come_in_our_envelope(demo: GatewayProcess, extra: dict[str
         answer = http.post("/v1/chat/completions", json={"model": "qwen"} | extra)
     assert answer.status_code == 400, answer.text
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize(
+    ("content", "param"),
+    [
+        (5, ""),
+        ([{"type": "nope"}], "[0].type"),
+        ([{"type": "text"}], "[0].text"),
+        ([{"type": "image_url", "image_url": {"url": "data:image/png;base64,!!!!"}}], URL),
+        ([{"type": "image_url", "image_url": {"url": "data:image/png;base64,aGVsbG8="}}], URL),
+    ],
+)
+def test_a_plain_mistake_is_one_sentence(demo: GatewayProcess, content: Any, param: str) -> None:
+    body = {"model": "qwen", "messages": [{"role": "user", "content": content}]}
+    with demo.client() as http:
+        error = http.post("/v1/chat/completions", json=body).json()["error"]
+    assert error["param"] == f"messages[0].content{param}"
+    assert error["message"].startswith(error["param"])
+    assert len(error["message"]) < 200
+
+
+def test_counting_tokens_of_a_message(demo: GatewayProcess) -> None:
+    body = {"model": "qwen", "messages": [{"role": "user", "content": "Hello!"}]}
+    with demo.client() as http:
+        counted = http.post("/v1/messages/count_tokens", json=body).json()["input_tokens"]
+        used = http.post("/v1/messages", json=body | {"max_tokens": 1}).json()["usage"]
+    assert counted == used["input_tokens"]

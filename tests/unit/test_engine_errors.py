@@ -35,6 +35,12 @@ def test_statuses(status: int, content: bytes, ours: int) -> None:
     assert engine_error(status, content).status == ours
 
 
+def test_a_route_that_this_engine_does_not_have() -> None:
+    """As /v1/messages/count_tokens of vLLM 0.19.1."""
+    for content in (b'{"detail":"Not Found"}', said("Not Found")):
+        assert "does not offer this route" in engine_error(404, content).message
+
+
 def test_nothing_of_the_engines_inside_reaches_a_client() -> None:
     for text in ("worker died at /opt/x.py", "cannot identify image file <_io.BytesIO 0x7f>"):
         assert "/opt" not in engine_error(500, said(text)).message

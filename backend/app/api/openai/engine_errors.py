@@ -50,6 +50,8 @@ def engine_error(
         said = plain(text, param)
         return InvalidRequest(said.text, param=said.param, code=code)
     if status in {404, 405}:
+        if message in {"Not Found", "Method Not Allowed"}:  # its framework's: there is no such path
+            text = "The engine of this model does not offer this route."
         return NotFound(text, param=param, code=code)
     if status == 413:
         return TooLarge(text)
