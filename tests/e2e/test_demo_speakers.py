@@ -291,6 +291,18 @@ def test_an_impostor_is_not_believed(sdk: openai.OpenAI) -> None:
     assert [(s.speaker, s.text) for s in found.segments] == said_by(recording, {})
 
 
+@pytest.mark.parametrize(("stem", "other"), [("notes", "claire"), ("voyage", "emma")])
+def test_not_even_the_nearest_voice_is_taken_for_another(
+    sdk: openai.OpenAI, stem: str, other: str
+) -> None:
+    """Claire and Emma are the two demo voices that the demo model tells apart least."""
+    found = diarized(
+        sdk, named(stem), known_speaker_names=[other], known_speaker_references=sample(other)
+    )
+    assert other not in {segment.speaker for segment in found.segments}
+    assert found.text == named(stem).text
+
+
 def test_a_sample_in_which_nobody_speaks_is_named(http: httpx.Client) -> None:
     """Alone it is the caller's mistake; beside a transcript it costs the speakers only."""
     recording = named("dialogue-two")

@@ -13,7 +13,7 @@ can only take turns; the goal for `÷ the slower one` is for machines where each
 memory: 10 min, 1 h, 3 h of dialogue in this order on one gateway, text and speakers in one
 request; the kernel's mark of the highest resident memory is cleared before each.
 
-curve: samples of 2 to 8 s of every demo voice, each compared with each other one by the worker's
+curve: samples of 2 to 4 s of every demo voice, each compared with each other one by the worker's
 own model: at which distance two are taken for one voice (false accepts) or a voice is not known
 again (false rejects).
 """
