@@ -7,8 +7,8 @@ from backend.app.models.worker import WorkerModel
 from backend.app.workers.protocol import DiarizeParams, encode_params
 
 DEMO_SAME_VOICE = "0.12"
-"""Samples of one demo voice are at most 0.11 apart; those of two, Claire and Emma being the nearest, at
-least 0.12 (`python -m tools.bench.speakers --only curve`)."""
+"""Samples of one demo voice are at most 0.11 apart, those of two at least 0.12: Claire and Emma are
+the nearest (`python -m tools.bench.speakers --only curve`)."""
 
 
 class PyannoteDiarizationModel(WorkerModel):
