@@ -27,8 +27,8 @@ WARM_UP = 100
 SEED = 0
 IGNORED = -100
 TARGET = 0.1
-"""The mean loss of the last steps must be below this, else the recipe has not worked. It cannot come
-near zero: words in no order, where the wrong language is claimed, cannot be learnt."""
+"""The mean loss of the last steps must be below this, else the recipe has not worked. It cannot
+come near zero: words in no order, where the wrong language is claimed, cannot be learnt."""
 
 
 def train(speech: Speech, out: Path, steps: int = STEPS) -> float:
