@@ -45,7 +45,7 @@ FRAME_S = 0.08
 VAD_FRAME = 512
 LONG_S = 600
 
-DEMO_ALIGNER_S = 0.8
+DEMO_ALIGNER_S = 0.3
 """How far the tiny demo aligner may be off; the real one works in steps of 0.08 s."""
 
 

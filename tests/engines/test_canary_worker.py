@@ -25,7 +25,7 @@ FRAME_S = 0.08
 DEADLINE_S = 240.0
 PIECE = 65_536
 
-DEMO_ALIGNER_S = 0.8
+DEMO_ALIGNER_S = 0.3
 """How far the tiny demo aligner may be off; the real one works in steps of 0.08 s."""
 
 
