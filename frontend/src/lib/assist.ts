@@ -5,9 +5,10 @@ import type { Segment } from "./transcript";
 const MOST_CHARACTERS = 6_000;
 export const BATCH = 12;
 
-/** Longest a role may be, and how much longer a translation may be than its source. */
 const ROLE_CHARACTERS = 60;
-const LONGER = 3;
+/** A translation may be twice as long as its source, and somewhat more where that is short. */
+const LONGER = 2;
+const LONGER_CHARACTERS = 30;
 
 /** Strings by name, each with the most characters it may have: without, a model may never end one. */
 const object = (most: Record<string, number>) => ({
@@ -68,24 +69,40 @@ export function translationRequest(
     response_format: structured(
       "translation",
       Object.fromEntries(
-        Object.entries(lines).map(([key, text]) => [key, LONGER * text.length + ROLE_CHARACTERS]),
+        Object.entries(lines).map(([key, text]) => [key, LONGER * text.length + LONGER_CHARACTERS]),
       ),
     ),
   };
 }
 
-/** The strings under the expected keys; null when the answer is no such object. */
+/** The strings under the expected keys, from an answer that was cut off too; null: there are none. */
 export function readObject(answer: string, keys: string[]): Record<string, string> | null {
-  const body = /\{[\s\S]*\}/.exec(answer)?.[0];
-  if (!body) return null;
+  const found = wholeObject(answer) ?? pairs(answer);
+  const entries = keys.flatMap((key): [string, string][] => {
+    const value = found[key];
+    return typeof value === "string" && value.trim() ? [[key, value.trim()]] : [];
+  });
+  return entries.length > 0 ? Object.fromEntries(entries) : null;
+}
+
+function wholeObject(answer: string): Record<string, unknown> | null {
   try {
-    const found = JSON.parse(body) as Record<string, unknown>;
-    const entries = keys.flatMap((key): [string, string][] => {
-      const value = found[key];
-      return typeof value === "string" && value.trim() ? [[key, value.trim()]] : [];
-    });
-    return entries.length > 0 ? Object.fromEntries(entries) : null;
+    return JSON.parse(/\{[\s\S]*\}/.exec(answer)?.[0] ?? "") as Record<string, unknown>;
   } catch {
     return null;
   }
+}
+
+/** Every name with a string that is complete. */
+function pairs(answer: string): Record<string, unknown> {
+  const found = answer.matchAll(/"((?:[^"\\\n]|\\.)+)"\s*:\s*("(?:[^"\\\n]|\\.)*")/g);
+  return Object.fromEntries(
+    [...found].flatMap(([, name = "", value = ""]) => {
+      try {
+        return [[name, JSON.parse(value) as unknown]];
+      } catch {
+        return [];
+      }
+    }),
+  );
 }

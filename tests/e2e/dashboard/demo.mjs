@@ -64,7 +64,7 @@ test("a tool is called, and its result is taken into account", async (t) => {
   await page.getByRole("button", { name: "Send", exact: true }).click();
   await page.getByText("Calls get_weather").waitFor({ timeout: START_MS });
   assert.match(await page.getByRole("region", { name: "get_weather" }).innerText(), /Paris/);
-  await page.getByLabel(/^Result for the model/).fill('{"temperature": 18, "sky": "clear"}');
+  await page.getByLabel(/^Result for the model/).fill('{"weather": "sunny"}');
   await page.getByRole("button", { name: "Send the results" }).click();
   await page.getByTestId("stats").nth(1).waitFor({ timeout: START_MS });
   assert.equal(await page.locator(".message-assistant [role=alert]").count(), 0);

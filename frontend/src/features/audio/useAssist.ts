@@ -48,7 +48,7 @@ export function useAssist(model: string, segments: Segment[]) {
         const answer = await ask(translationRequest(model, lines, target), signal);
         const found = readObject(answer, Object.keys(lines));
         if (found) onLines(found as Record<number, string>);
-        else setUnusable(true);
+        if (Object.keys(found ?? {}).length < Object.keys(lines).length) setUnusable(true);
       }
     });
 

@@ -85,7 +85,7 @@ export const audio = {
     dismiss: "Dismiss",
     suggested: "Suggested roles",
     progress: "{{done}} of {{total}}",
-    unusable: "The model's answer could not be used.",
+    unusable: "Some of the model's answer could not be used.",
     edit: "Translation of segment {{index}}",
   },
 };

@@ -90,7 +90,7 @@ export const audio: Mirror<typeof en> = {
     dismiss: "Écarter",
     suggested: "Rôles suggérés",
     progress: "{{done}} sur {{total}}",
-    unusable: "La réponse du modèle est inutilisable.",
+    unusable: "Une partie de la réponse du modèle est inutilisable.",
     edit: "Traduction du segment {{index}}",
   },
 };
