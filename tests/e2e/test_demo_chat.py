@@ -140,6 +140,20 @@ def test_structured_output(sdk: openai.OpenAI) -> None:
         response_format=schema,
     )
     assert json.loads(answer.choices[0].message.content or "") in {True, False}
+    capital = {"type": "string", "maxLength": 12}
+    schema["json_schema"]["schema"] = {
+        "type": "object",
+        "properties": {"capital": capital},
+        "required": ["capital"],
+        "additionalProperties": False,
+    }
+    answer = sdk.chat.completions.create(
+        model="qwen",
+        messages=[{"role": "user", "content": "What is the capital of France?"}],
+        response_format=schema,
+        max_tokens=60,
+    )
+    assert set(json.loads(answer.choices[0].message.content or "")) == {"capital"}
 
 
 def _png(width: int, height: int) -> str:

@@ -38,6 +38,8 @@ ROLE = {
     Kind.EMBEDDING: ("--runner", "pooling"),
 }
 """What vLLM makes of a checkpoint: the same Qwen3 generates text or gives one vector."""
+DEMO = ("--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}')
+"""Where a grammar lets it, the tiny demo model writes blanks for ever."""
 
 _JSON = [(b"content-type", b"application/json")]
 
@@ -75,6 +77,7 @@ def _serving(launch: Launch) -> list[str]:
         "--served-model-name",
         *launch.spec.names,
         *ROLE[launch.spec.kind],
+        *(DEMO if launch.spec.demo else ()),
         "--allowed-media-domains",
         NO_MEDIA_DOMAIN,
         "--disable-uvicorn-access-log",
