@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from backend.app.engines.client import EngineClient
 from backend.app.engines.launcher import Engine, Exit
 from backend.app.errors import EngineError
 from backend.app.waiting import within
@@ -29,6 +30,16 @@ class ReadyTimeout(Exception):
     def __init__(self, deadline_s: float) -> None:
         super().__init__(f"the engine was not ready after {deadline_s:g} s")
         self.deadline_s = deadline_s
+
+
+async def healthy(client: EngineClient) -> bool:
+    """Whether the engine says that it is: every kind answers `GET /health`, with 200 when ready."""
+    answer = await client.request("GET", "/health", head_timeout=CHECK_S)
+    try:
+        await answer.read(timeout=CHECK_S)
+        return answer.status == 200
+    finally:
+        answer.close()
 
 
 async def wait_ready(

@@ -86,9 +86,6 @@ class BaseModelWrapper(abc.ABC):
     def engine_spec(self, index: int, grant: Grant) -> EngineSpec: ...
 
     @abc.abstractmethod
-    async def healthy(self, client: EngineClient) -> bool: ...
-
-    @abc.abstractmethod
     async def prove(self, client: EngineClient, timeout_s: float) -> None: ...
 
     @abc.abstractmethod

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from backend.app.config import Settings
 from backend.app.engines.client import EngineClient
 from backend.app.engines.launcher import Engine, EngineSpec, Exit, Launcher, LaunchError
-from backend.app.engines.ready import EngineExited, ReadyTimeout, wait_ready
+from backend.app.engines.ready import EngineExited, ReadyTimeout, healthy, wait_ready
 from backend.app.errors import GatewayError
 from backend.app.models.meter import Gauge
 from backend.app.models.placement import Grant
@@ -38,10 +38,6 @@ class Recipe(Protocol):
     """What a wrapper knows of its engine."""
 
     def engine_spec(self, index: int, grant: Grant) -> EngineSpec: ...
-
-    async def healthy(self, client: EngineClient) -> bool:
-        """True when the engine says it is ready. Raises while it cannot be reached."""
-        ...
 
     async def prove(self, client: EngineClient, timeout_s: float) -> None:
         """One small real request. Raises GatewayError or TimeoutError when it is not answered."""
@@ -241,7 +237,7 @@ class Replica:
     async def _become_ready(self, engine: Engine, client: EngineClient) -> None:
         limits = self._settings
         try:
-            await wait_ready(engine, lambda: self._recipe.healthy(client), limits.engine_start_s)
+            await wait_ready(engine, lambda: healthy(client), limits.engine_start_s)
         except EngineExited as exc:
             raise self._crashed(exc.exit, "while starting") from exc
         except ReadyTimeout as exc:

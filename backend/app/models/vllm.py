@@ -25,7 +25,6 @@ from backend.app.models.vllm_progress import cache_bytes, parse_line
 
 NO_MEDIA_DOMAIN = "media.invalid"
 """A name that can never resolve (RFC 2606): the engine fetches nothing, the gateway does."""
-HEALTH_TIMEOUT_S = 5.0
 SHARE_FLAG = "--gpu-memory-utilization"
 CPU_CONTEXT = 2048
 """Tokens; what the demo model was trained for, and all that is bearable without a GPU."""
@@ -204,14 +203,6 @@ class VllmModel(BaseModelWrapper):
         return EngineSpec(
             f"{self.key}-{index}", argv, environment(grant, pixels, self.spec.max_in_flight)
         )
-
-    async def healthy(self, client: EngineClient) -> bool:
-        answer = await client.request("GET", "/health", head_timeout=HEALTH_TIMEOUT_S)
-        try:
-            await answer.read(timeout=HEALTH_TIMEOUT_S)
-            return answer.status == 200
-        finally:
-            answer.close()
 
     async def prove(self, client: EngineClient, timeout_s: float) -> None:
         body = {"model": self.key, **self.proof_body}

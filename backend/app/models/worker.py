@@ -17,7 +17,6 @@ from backend.app.workers.protocol import PARAMS_HEADER
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRATCH = Path("/var/tmp")
-HEALTH_TIMEOUT_S = 5.0
 _PHASE = re.compile(r"PHASE (starting|weights|warm-up)\s?(.*)")
 
 
@@ -77,14 +76,6 @@ class WorkerModel(BaseModelWrapper):
         scratch = self.settings.spool_dir or SCRATCH
         cache = usable_cache_dir(self.settings)[0]
         return EngineSpec(f"{self.key}-{index}", argv, environment(grant, scratch, cache))
-
-    async def healthy(self, client: EngineClient) -> bool:
-        answer = await client.request("GET", "/health", head_timeout=HEALTH_TIMEOUT_S)
-        try:
-            await answer.read(timeout=HEALTH_TIMEOUT_S)
-            return answer.status == 200
-        finally:
-            answer.close()
 
     async def prove(self, client: EngineClient, timeout_s: float) -> None:
         """One second through the model itself: the worker decodes a probe though it is silent."""
