@@ -110,6 +110,15 @@ def test_a_readers_variables_are_few(document: Path) -> None:
         assert used - own <= known, block
 
 
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_name_the_environment_that_make_builds(document: Path) -> None:
+    """A newcomer's `python` has nothing installed; only in the container it is the right one."""
+    text = document.read_text()
+    bare = r"(?<!/)\bpython3? -m\s+(?:backend\.app(?!\.)|tools|pytest)"
+    typed = [text[: found.start()] for found in re.finditer(bare, text)]
+    assert all(before.endswith("docker exec servertestllm ") for before in typed)
+
+
 def test_each_language_has_the_same_documents() -> None:
     for path in (DOC / "fr").glob("*.md"):
         assert (DOC / path.name).is_file()

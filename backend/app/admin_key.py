@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from backend.app import COMMAND
 from backend.app.config import ConfigError
 
 FILE_NAME = ".admin_key"
@@ -35,12 +36,12 @@ class GeneratedKey:
         if not self.created:
             return (
                 f"The dashboard asks for the admin key in {self.path} "
-                "(`python -m backend.app admin-key` shows it)."
+                f"(`{COMMAND} admin-key` shows it)."
             )
         return (
             "No ADMIN_API_KEYS are set: an admin key was made for the dashboard and /api/admin.\n"
             f"  open  {link(base_url, self.key)}\n"
-            f"  kept  {self.path} (`python -m backend.app admin-key` shows it again)"
+            f"  kept  {self.path} (`{COMMAND} admin-key` shows it again)"
         )
 
 

@@ -189,7 +189,7 @@ def decide(policy: Policy, path: str, headers: RawHeaders) -> Caller:
 
 _WHERE = {
     AdminRule.KEYS: "one of ADMIN_API_KEYS",
-    AdminRule.GENERATED: "shown by `python -m backend.app admin-key` on the gateway's machine",
+    AdminRule.GENERATED: "shown by the gateway's own command `admin-key` on its machine",
 }
 
 

@@ -209,7 +209,7 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(full: Path, tmp_path: P
     done = command("qwen", "-o", out, cache=full, QWEN_MODEL="org/other")
     assert done.returncode == 1
     assert "qwen is not complete" in done.stderr
-    assert "python -m backend.app download qwen" in done.stderr
+    assert f"{sys.executable} -m backend.app download qwen" in done.stderr
     assert not list(tmp_path.iterdir())
 
 

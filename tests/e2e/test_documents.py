@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -15,7 +16,7 @@ import pytest
 
 from tests.component.test_hub_pipelines import PIPELINE, pipelines
 from tests.fakes.hub.process import fake_hub
-from tests.support.documents import Block, blocks, documents
+from tests.support.documents import Block, blocks, documents, targets
 from tests.support.engine import FAKE_PYTHON
 from tests.support.gateway import ROOT, GatewayProcess
 from tests.support.hub import CHAT
@@ -23,15 +24,13 @@ from tests.support.hub import CHAT
 CHAT_REPO, SPEECH_REPO = "Qwen/Qwen3-VL-30B-A3B-Instruct", "nvidia/canary-1b-v2"
 NOT_HERE = {
     r"git clone": "the repository's address is the reader's",
-    r"make (serve|install|test|test-fast|lint|bench|lock|demo-models|audit|sbom)\b": (
-        "make runs what the tests themselves are run by; `serve` is started by most of them"
-    ),
+    r"make ": "it installs, or takes minutes; what it would do is asked of it below",
     r"(\S+=\S+ )*(\./(build|run)_docker\.sh|docker )": (
         "no Docker here; the scripts are tested against a docker that records its calls"
     ),
     r"(sudo|kubectl) ": "no systemd, no Kubernetes; see tests/shipping/test_deploy.py",
-    r"python -m pytest": "this is one",
-    r"python -m tools\.": "a bench or a training takes minutes and wants a quiet machine",
+    r"\.venv/bin/python -m pytest": "this is one",
+    r"\.venv/bin/python -m tools\.": "a bench or a training takes minutes",
     r"(?s)nvidia-smi|curl .*gpu_device_ids": "no GPU here; tests/unit/test_placement.py has eight",
     r"curl -N .*/events": "it never ends; tests/unit/test_events.py reads it",
 }
@@ -62,17 +61,16 @@ def _marked(real: bool) -> pytest.MarkDecorator:
 
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory like that of the project, where files may be left."""
+    """A working directory like that of the project after `make serve`; files may be left in it."""
     directory = tmp_path_factory.mktemp("reader")
+    (directory / ".venv").symlink_to(sys.prefix)
     for name in ("demo", "backend", "frontend", "tools"):
         (directory / name).symlink_to(ROOT / name)
     shims = directory / "shims"
     shims.mkdir()
-    real = {"python": sys.executable, "curl": f"{shutil.which('curl')} --fail-with-body -sS -m 250"}
-    for name, program in real.items():
-        shim = shims / name
-        shim.write_text(f'#!/bin/sh\nexec {program} "$@"\n')
-        shim.chmod(0o755)
+    curl = shims / "curl"  # the same one; an answer that is an error fails the command
+    curl.write_text(f'#!/bin/sh\nexec {shutil.which("curl")} --fail-with-body -sS -m 250 "$@"\n')
+    curl.chmod(0o755)
     return directory
 
 
@@ -86,7 +84,6 @@ def typed(block: Block, gateway: GatewayProcess, desk: Path, **variables: str) -
     env = {
         "PATH": f"{desk / 'shims'}:{os.environ['PATH']}",
         "HOME": str(desk),
-        "PYTHONPATH": str(ROOT),
         "PYTHONPYCACHEPREFIX": str(desk / "bytecode"),
         "no_proxy": "*",
         **variables,
@@ -174,6 +171,49 @@ def test_an_operators_command(
 ) -> None:
     running, variables = guarded
     typed(block, running, desk, **variables)
+
+
+# ---- with make ----------------------------------------------------------------------------------
+
+
+def make(*args: str) -> subprocess.CompletedProcess[str]:
+    """In the project itself, without the variables of a `make` that runs this test."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(
+        ["make", "--no-print-directory", *args], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+
+
+TARGETS = sorted({t for path in documents() for t in targets(path)})
+
+
+def test_the_documents_name_every_target_but_the_one_that_deletes() -> None:
+    declared = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert declared
+    assert {*TARGETS, "clean"} == set(declared[1].split())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_make_knows_what_to_do(target: str) -> None:
+    plan = make("--dry-run", "--always-make", target)
+    assert plan.returncode == 0, plan.stderr
+    for program in re.findall(r"^(?:@?exec )?((?:\./)?tools/\S+)", plan.stdout, re.MULTILINE):
+        assert os.access(ROOT / program, os.X_OK), f"{target} calls {program}"
+    for module in re.findall(r"python -m (backend\.app|tools\.\w+)", plan.stdout):
+        assert (ROOT / module.replace(".", "/") / "__main__.py").is_file(), f"{target}: {module}"
+
+
+def test_what_is_installed_is_listed() -> None:
+    """`make sbom`, where its tool is installed already: a test installs nothing."""
+    plan = make("--dry-run", "sbom")
+    if "tools/setup/venv" in plan.stdout:
+        pytest.skip("the SBOM's tool is not installed; `make sbom` itself would do it")
+    done = make("sbom")
+    assert done.returncode == 0, done.stderr
+    for name in ("python", "frontend"):
+        written = json.loads((ROOT / f"build/sbom/{name}.json").read_text())
+        assert written["bomFormat"] == "CycloneDX"
+        assert written["components"]
 
 
 def test_what_cannot_run_here_is_all_in_use(capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,6 +55,11 @@ def links(path: Path) -> list[str]:
     return _LINK.findall(re.sub(r"`[^`\n]*`", "", text))
 
 
+def targets(path: Path) -> list[str]:
+    """Of `make`, wherever a reader is told to type them."""
+    return re.findall(r"(?:`|^)make ([a-z][a-z-]*)", path.read_text(encoding="utf-8"), re.MULTILINE)
+
+
 def anchors(path: Path) -> set[str]:
     """Of its headings, as GitHub makes them."""
     text = _FENCE.sub("", path.read_text(encoding="utf-8"))

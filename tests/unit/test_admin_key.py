@@ -121,7 +121,7 @@ def test_the_notice_shows_the_key_once_and_then_only_where_it_is(tmp_path: Path)
     assert "http://localhost:8000/#key=0123456789abcdef" in first
     for text in (first, later):
         assert str(tmp_path) in text
-        assert "python -m backend.app admin-key" in text
+        assert f"`{sys.executable} -m backend.app admin-key`" in text
     assert "0123456789abcdef" not in later
     assert "0123456789abcdef" not in repr(GeneratedKey(key, tmp_path, created=True))
 

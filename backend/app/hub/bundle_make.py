@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import msgspec
 
+from backend.app import COMMAND
 from backend.app.hub.bundle import (
     FILES,
     INDEX,
@@ -63,7 +64,7 @@ def collect(gateway: str, cache_dir: Path, models: Mapping[str, HubFiles], tell:
                 there += f" of {size_of(status.total_bytes)}"
             raise BundleError(
                 f"{key} is not complete in {cache_dir} ({there}). Download it first:"
-                f" python -m backend.app download {key}"
+                f" {COMMAND} download {key}"
             )
     repos: dict[tuple[str, str | None], BundledRepo] = {}
     places: dict[str, Path] = {}

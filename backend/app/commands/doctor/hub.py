@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backend.app import COMMAND
 from backend.app.commands.configured import files_of
 from backend.app.commands.doctor.patient import Patient
 from backend.app.commands.doctor.report import Line, fail, ok, warn
@@ -54,9 +55,9 @@ def _unreachable(patient: Patient, identity: HubIdentity, needed: bool) -> Line:
             said,
             Words(
                 "Check the network, HTTPS_PROXY and HF_ENDPOINT; or bring the models with"
-                " `python -m backend.app bundle`.",
+                f" `{COMMAND} bundle`.",
                 "Vérifiez le réseau, HTTPS_PROXY et HF_ENDPOINT ; ou apportez les modèles avec"
-                " `python -m backend.app bundle`.",
+                f" `{COMMAND} bundle`.",
             ),
         )
     return warn(

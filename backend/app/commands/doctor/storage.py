@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from backend.app import COMMAND
 from backend.app.commands.configured import files_of
 from backend.app.commands.doctor.patient import Patient, cannot_write, nearest
 from backend.app.commands.doctor.report import Line, fail, ok, warn
@@ -166,8 +167,8 @@ def _model(patient: Patient, spec: ModelSpec) -> Line:
             f"{key} : {source} n'est pas complet ({size_of(status.bytes)} présents)",
         ),
         Words(
-            f"Its first use downloads it; `python -m backend.app download {key}` does it now.",
+            f"Its first use downloads it; `{COMMAND} download {key}` does it now.",
             "Il sera téléchargé à la première utilisation ;"
-            f" `python -m backend.app download {key}` le fait maintenant.",
+            f" `{COMMAND} download {key}` le fait maintenant.",
         ),
     )
