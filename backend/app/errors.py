@@ -19,6 +19,7 @@
     │   ├── Draining          503
     │   ├── NoRoom            503  the bodies of all requests hold as much as they may
     │   ├── DoesNotFit        503
+    │   ├── Unloaded          503  its engine was stopped under it, on purpose
     │   └── ModelFailed       503  (`cuda_required` is one of these)
     ├── DeadlineExceeded      504
     └── SpoolFull             507
@@ -32,7 +33,7 @@ import enum
 import json
 import math
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 MAX_RETRY_AFTER_S = 120
 """The OpenAI SDKs give up instead of waiting when Retry-After is larger."""
@@ -187,6 +188,13 @@ class NoRoom(Unavailable):
 
 class DoesNotFit(Unavailable):
     code = "insufficient_memory"
+
+
+class Unloaded(Unavailable):
+    """A model's engine was stopped before this request was done. `by`: on whose behalf."""
+
+    code = "model_unloaded"
+    by: Literal["operator", "shutdown"] = "operator"
 
 
 class ModelFailed(Unavailable):

@@ -448,6 +448,28 @@ def test_what_outlasts_the_drain_is_told_so() -> None:
         assert running.process.wait(15) == 0
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_outlasts_an_unload_is_told_so_and_holds_up_no_stop(stream: bool) -> None:
+    settings = FAST | {"DRAIN_S": "0.2", "ENGINE_TERM_S": "20"}
+    with gateway("--fake-tps 20", **settings) as running, running.client() as http:
+        http.post("/v1/chat/completions", json=chat(max_tokens=1)).raise_for_status()
+        body = chat(stream=stream, max_tokens=2000)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            answer = pool.submit(http.post, "/v1/chat/completions", json=body)
+            eventually(lambda: http.get("/api/admin/requests").json()["in_flight"])
+            unloaded = http.post("/api/admin/models/qwen/unload?wait=true")
+            told = answer.result(20)
+        receipt = unloaded.json()["receipt"]
+        assert not receipt["escalated"]
+        assert told.status_code == (200 if stream else 503)
+        error = json.loads(told.text.strip().rpartition("data: ")[2])["error"]
+        assert error["code"] == "model_unloaded"
+        assert "DRAIN_S" in error["message"]
+        record = http.get("/api/admin/requests").json()["recent"][0]
+        assert (record["outcome"], record["status"]) == ("cancelled", 503)
+        assert record["cancelled_by"] == "operator"
+
+
 def test_two_gateways_on_one_port(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

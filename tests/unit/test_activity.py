@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend.app.errors import EngineError
 from backend.app.metrics import Metrics
 from backend.app.services.activity import CONTENT_CHARS, Activity, Outcome, Record
 
@@ -63,7 +64,7 @@ def test_only_the_first_end_counts(first: Outcome, second: Outcome) -> None:
     seen = activity()
     record = begin(seen)
     record.finish(first, 200)
-    record.finish(second, 500, error="late", prompt_tokens=7)
+    record.finish(second, 500, error=EngineError("late"), prompt_tokens=7)
     assert (record.outcome, record.status, record.error) == (first, 200, None)
     assert len(seen.recent()) == 1
     labels = {"model": "qwen", "route": "/v1/chat/completions"}
@@ -90,7 +91,7 @@ def test_an_operator_cancels_and_that_is_what_the_history_says() -> None:
     assert seen.cancel("same")
     assert seen.cancel("same")
     assert stopped == ["0", "1"]
-    one.finish("failed", 502, error="cut off")
+    one.finish("failed", 502, error=EngineError("cut off"))
     twin.finish("cancelled", 499)
     assert [(r.outcome, r.cancelled_by) for r in (one, twin)] == [("cancelled", "operator")] * 2
     assert not seen.cancel("same")

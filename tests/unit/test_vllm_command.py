@@ -36,7 +36,7 @@ def spec(**own: object) -> ModelSpec:
 def build(
     grant: Grant = CPU, address: Address = SOCKET, path: Path = Path("/m"), **own: object
 ) -> list[str]:
-    return command(Launch(spec(**own), str(path), grant, address, drain_s=30.0))
+    return command(Launch(spec(**own), str(path), grant, address, stop_s=10.0))
 
 
 def value(argv: list[str], flag: str) -> str:
@@ -71,11 +71,11 @@ def test_every_name_is_served_and_media_are_not_fetched() -> None:
     assert value(argv, "--tool-call-parser") == "hermes"
     assert "--enable-auto-tool-choice" in argv
     assert "--trust-remote-code" not in argv
-    assert value(argv, "--shutdown-timeout") == "30"
+    assert value(argv, "--shutdown-timeout") == "5"  # within ENGINE_TERM_S
 
 
 def test_an_embedding_model_is_pooled_and_calls_no_tools() -> None:
-    launch = Launch(replace(spec(), kind=Kind.EMBEDDING), "/m", CPU, SOCKET, drain_s=30.0)
+    launch = Launch(replace(spec(), kind=Kind.EMBEDDING), "/m", CPU, SOCKET, stop_s=10.0)
     argv = command(launch)
     assert value(argv, "--runner") == "pooling"
     assert not [word for word in argv if "tool" in word]
@@ -109,9 +109,7 @@ def test_context_length_is_what_is_wanted_but_never_more_than_the_model_knows(
     tmp_path: Path, wanted: int | None, known: int | None, expected: int
 ) -> None:
     path = checkpoint(tmp_path, **({} if known is None else {"max_position_embeddings": known}))
-    launch = Launch(
-        replace(spec(), max_model_len=wanted), str(path), TWO_GPUS, SOCKET, drain_s=30.0
-    )
+    launch = Launch(replace(spec(), max_model_len=wanted), str(path), TWO_GPUS, SOCKET, stop_s=10.0)
     assert value(command(launch), "--max-model-len") == str(expected)
 
 

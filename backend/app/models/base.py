@@ -21,13 +21,12 @@ from backend.app.engines.launcher import EngineSpec, Launcher
 from backend.app.errors import (
     Conflict,
     DeadlineExceeded,
-    Draining,
     InvalidRequest,
     Loading,
     ModelFailed,
-    NotFound,
-    Unavailable,
+    Unloaded,
 )
+from backend.app.models import refusals
 from backend.app.models.admission import Admission
 from backend.app.models.balance import balance
 from backend.app.models.configuration import Configuration
@@ -228,7 +227,7 @@ class BaseModelWrapper(abc.ABC):
     def unload(self) -> Goal:
         """Want it down; a load or download under way is cancelled."""
         self._refuse_closed()
-        self.admission.refuse_waiting(self._unloaded())
+        self.admission.refuse_waiting(refusals.unloaded(self.key))
         return self.supervisor.want(up=False)
 
     def download(self) -> Goal:
@@ -261,7 +260,7 @@ class BaseModelWrapper(abc.ABC):
     def turn_away(self) -> None:
         """The gateway is about to stop: who has no engine yet is told so, the rest may finish."""
         self._turning_away = True
-        self.admission.refuse_waiting(self._shutting_down())
+        self.admission.refuse_waiting(refusals.shutting_down())
         self._wake_waiting()
 
     async def close(self) -> None:
@@ -272,7 +271,7 @@ class BaseModelWrapper(abc.ABC):
     async def retire(self) -> None:
         """Drain and stop for good, because it is configured no more."""
         self._retired = True
-        self.admission.refuse_waiting(self._gone())
+        self.admission.refuse_waiting(refusals.gone(self.key))
         await self.close()
         self.configuration.release()
 
@@ -302,15 +301,11 @@ class BaseModelWrapper(abc.ABC):
 
     # ---- leases -----------------------------------------------------------------------------
 
-    def _gone(self) -> NotFound:
-        message = f"The model '{self.key}' is configured no more."
-        return NotFound(message, param="model", code="model_not_found")
-
     def _refuse_closed(self) -> None:
         if self._retired:
-            raise self._gone()
+            raise refusals.gone(self.key)
         if self._turning_away:
-            raise self._shutting_down()
+            raise refusals.shutting_down()
 
     def _refuse_failed(self) -> None:
         failure = self.failure
@@ -328,11 +323,14 @@ class BaseModelWrapper(abc.ABC):
             permanent=failure.code == "cuda_required",
         )
 
-    def _shutting_down(self) -> Draining:
-        return Draining("The gateway is shutting down.", retry_after=5)
-
-    def _unloaded(self) -> Unavailable:
-        return Unavailable(f"The model '{self.key}' was unloaded meanwhile.", retry_after=5)
+    def cut_off(self) -> Unloaded:
+        """What the requests are told that outlast a drain."""
+        return refusals.cut_off(
+            self.key,
+            self.settings.drain_s,
+            reloads=self.supervisor.goal.up,
+            shutdown=self._turning_away and not self._retired,
+        )
 
     async def _ready_replica(self, affinity: bytes) -> Replica:
         self._refuse_failed()  # it may have failed while this request waited for a place
@@ -362,7 +360,7 @@ class BaseModelWrapper(abc.ABC):
             )
         if self.failure is not None:
             raise self.model_failed(self.failure)
-        raise self._unloaded()
+        raise refusals.unloaded(self.key)
 
     def _choose(self, affinity: bytes) -> Replica | None:
         if not self.supervisor.admitting:

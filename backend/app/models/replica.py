@@ -18,7 +18,7 @@ from backend.app.config import Settings
 from backend.app.engines.client import EngineClient
 from backend.app.engines.launcher import Engine, EngineSpec, Exit, Launcher, LaunchError
 from backend.app.engines.ready import EngineExited, ReadyTimeout, healthy, wait_ready
-from backend.app.errors import GatewayError
+from backend.app.errors import EngineError, GatewayError
 from backend.app.models.meter import Gauge
 from backend.app.models.placement import Grant
 from backend.app.models.state import Failure, Phase, Progress, State
@@ -110,6 +110,7 @@ class Replica:
         self._retry = asyncio.Event()
         self._unreachable = asyncio.Event()
         self._proven = False
+        self._cut_off: GatewayError | None = None
         self._task: asyncio.Task[None] | None = None
 
     # ---- requests -------------------------------------------------------------------------
@@ -131,8 +132,12 @@ class Replica:
         """Let a failed replica begin a new life."""
         self._retry.set()
 
-    async def stop(self) -> Receipt | None:
-        """End this life and wait until the engine is gone."""
+    async def stop(self, cut_off: GatewayError | None = None) -> Receipt | None:
+        """End this life and wait until the engine is gone.
+
+        `cut_off` is raised to the requests that are still with it.
+        """
+        self._cut_off = cut_off
         self._stop.set()
         if self._task is not None:
             await asyncio.shield(self._task)
@@ -314,7 +319,7 @@ class Replica:
             f"It gave no sign of life for {silent:.0f} s and did not answer a probe"
             f" within {limits.engine_probe_timeout_s:.0f} s."
         )
-        client.fate = f"The engine stalled and is replaced. {reason}"
+        client.fate = EngineError(f"The engine stalled and is replaced. {reason}")
         raise _Broken(self._failure(reason, engine, code="stalled"))
 
     async def _end(self, engine: Engine, client: EngineClient) -> None:
@@ -328,8 +333,9 @@ class Replica:
         alive = not engine.exited.done()
         held = await self._gauge.before_stop(self) if alive else None
         rss = await engine.rss_bytes()
-        if not asked:
-            await client.close()  # whoever waits for this engine learns it now
+        if asked and self._cut_off is not None:
+            client.fate = self._cut_off
+        await client.close()  # whoever waits for this engine learns it now, and holds up no stop
         # a loading engine holds no work, and vLLM ignores SIGTERM while it starts
         grace = 0.0 if loading or not asked else self._settings.engine_term_s
         try:
@@ -340,7 +346,6 @@ class Replica:
             self.receipt = Receipt(freed, seconds, stopped.escalated, back.missing)
         except TimeoutError as exc:
             log.error("%s: %s; its memory does not come back", self.name, exc)
-        await client.close()
         self.engine, self.client, self.progress = None, None, None
 
     # ---- bookkeeping ----------------------------------------------------------------------

@@ -286,7 +286,8 @@ class Supervisor:
         serving = [r for r in self.replicas if r.state is State.READY]
         stops = [asyncio.ensure_future(r.stop()) for r in self.replicas if r not in serving]
         await self._drain(serving)
-        stops += [asyncio.ensure_future(r.stop()) for r in serving]
+        cut_off = self._model.cut_off()
+        stops += [asyncio.ensure_future(r.stop(cut_off)) for r in serving]
         receipts = [r for r in await asyncio.gather(*stops) if r is not None]
         known = [r.freed_bytes for r in receipts if r.freed_bytes is not None]
         seconds = round(time.monotonic() - began, 3)

@@ -51,7 +51,8 @@ class Launch:
     path: str
     grant: Grant
     address: Address
-    drain_s: float
+    stop_s: float
+    """From SIGTERM to SIGKILL."""
 
     @property
     def on_cpu(self) -> bool:
@@ -81,7 +82,7 @@ def _serving(launch: Launch) -> list[str]:
         NO_MEDIA_DOMAIN,
         "--disable-uvicorn-access-log",
         "--shutdown-timeout",
-        str(int(launch.drain_s)),
+        str(int(launch.stop_s / 2)),  # the gateway has drained it; the other half is for its exit
     ]
 
 
@@ -195,9 +196,8 @@ class VllmModel(BaseModelWrapper):
 
     def engine_spec(self, index: int, grant: Grant) -> EngineSpec:
         def argv(address: Address) -> Sequence[str]:
-            return command(
-                Launch(self.spec, self.model_path, grant, address, self.settings.drain_s)
-            )
+            stop_s = self.settings.engine_term_s
+            return command(Launch(self.spec, self.model_path, grant, address, stop_s))
 
         pixels = self.settings.max_media_pixels
         return EngineSpec(

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
 
+from backend.app.errors import GatewayError, Unloaded
 from backend.app.metrics import Metrics
 from backend.app.waiting import within
 
@@ -119,16 +120,19 @@ class Record:
         completion_tokens: int | None = None,
         audio_seconds: float | None = None,
         approximate: bool = False,
-        error: str | None = None,
+        error: GatewayError | None = None,
     ) -> None:
         """End it. Only the first call counts, so that every path out of a route may call it.
 
-        A request that was cancelled and then failed of it is cancelled, not failed; one that was
-        refused (4xx: its own fault, or no place for it) is rejected.
+        A request that was cancelled, or whose engine was stopped on purpose, and then failed of it
+        is cancelled, not failed; one that was refused (4xx: its own fault, or no place for it) is
+        rejected.
         `approximate`: the tokens were counted from what was seen, for want of a `usage`.
         """
         if self.outcome is not None:
             return
+        if isinstance(error, Unloaded) and self.cancelled_by is None:
+            self.cancelled_by = error.by
         if outcome == "failed" and self.cancelled_by is not None:
             outcome = "cancelled"
         if outcome == "failed" and 400 <= status < 500:
@@ -142,7 +146,7 @@ class Record:
         self.completion_tokens = completion_tokens
         self.audio_seconds = audio_seconds
         self.approximate = approximate
-        self.error = error
+        self.error = error.message if error else None
         self._cancel = None
         self._activity._ended(self)
 

@@ -72,7 +72,7 @@ class Answer(Response):
                 work.result()
                 self._finish("completed", 200)
         except GatewayError as exc:
-            self._finish("failed", exc.status, exc.message)
+            self._finish("failed", exc.status, exc)
             raise
         except BaseException:
             self._finish("failed", 500)
@@ -147,11 +147,11 @@ class Answer(Response):
             await self._send_body(send, b"", more=False)
 
     async def _send_error(self, send: Send, error: GatewayError) -> None:
-        self._finish("failed", error.status, error.message)
+        self._finish("failed", error.status, error)
         frame = render_event(error, Dialect.OPENAI, self._record.request_id)
         await self._send_body(send, frame)
 
-    def _finish(self, outcome: Outcome, status: int, error: str | None = None) -> None:
+    def _finish(self, outcome: Outcome, status: int, error: GatewayError | None = None) -> None:
         self._record.finish(outcome, status, audio_seconds=self.audio_seconds, error=error)
 
     async def _send_start(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:

@@ -63,7 +63,7 @@ async def forward(request: Request, gateway: Gateway, *kinds: Kind) -> Response:
             body = await inline_remote(body, gateway.media)
             hold(request.scope, len(body))
     except GatewayError as exc:
-        record.finish("failed", exc.status, error=exc.message)
+        record.finish("failed", exc.status, error=exc)
         raise
     except BaseException:
         record.finish("failed", 500)

@@ -93,7 +93,7 @@ class Relay(Response):
                 work.result()
                 self._finish("completed", 200)
         except GatewayError as exc:
-            self._finish("failed", exc.status, exc.message)
+            self._finish("failed", exc.status, exc)
             raise
         except BaseException:
             self._finish("failed", 500)
@@ -124,7 +124,7 @@ class Relay(Response):
         await self._send_error(send, error)
         await self._send_body(send, b"", more=False)
 
-    def _finish(self, outcome: Outcome, status: int, error: str | None = None) -> None:
+    def _finish(self, outcome: Outcome, status: int, error: GatewayError | None = None) -> None:
         usage = self._tail.usage()
         answer = self._kept.text(stream=self._call.stream)
         if answer is not None:
@@ -262,7 +262,7 @@ class Relay(Response):
             self._call.on_first(chunk)
 
     async def _send_error(self, send: Send, error: GatewayError) -> None:
-        self._finish("failed", error.status, error.message)
+        self._finish("failed", error.status, error)
         number = self._tail.frames  # those of /v1/responses count from 0
         frame = render_event(error, self._call.dialect, self._record.request_id, number)
         await self._send_body(send, frame)

@@ -1,0 +1,32 @@
+"""What requests are told that a model does not serve."""
+
+from __future__ import annotations
+
+from backend.app.errors import Draining, NotFound, Unavailable, Unloaded
+
+RETRY_S = 5.0
+
+
+def gone(key: str) -> NotFound:
+    message = f"The model '{key}' is configured no more."
+    return NotFound(message, param="model", code="model_not_found")
+
+
+def shutting_down() -> Draining:
+    return Draining("The gateway is shutting down.", retry_after=RETRY_S)
+
+
+def unloaded(key: str) -> Unavailable:
+    return Unavailable(f"The model '{key}' was unloaded meanwhile.", retry_after=RETRY_S)
+
+
+def cut_off(key: str, drain_s: float, *, reloads: bool, shutdown: bool) -> Unloaded:
+    """For those that outlast the drain of a model that is taken down."""
+    error = Unloaded(
+        f"The model '{key}' {'is loaded again' if reloads else 'was unloaded'}; this request did"
+        f" not end within {drain_s:g} s (DRAIN_S).",
+        retry_after=RETRY_S,
+    )
+    if shutdown:
+        error.by = "shutdown"
+    return error
