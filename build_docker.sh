@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # build_docker.sh [image:tag]: build the container image (default: servertestllm, tagged with the
-# version from git and with `latest`).
+# version from git and with `latest`; CUDA_STACK=13 adds `-cuda13` to both).
 #
 #   CUDA_STACK=13      the stack for drivers from 580 on; 12 is the default, whatever this host has
 #   NODE_VERSION       Node of the dashboard's build (20)
@@ -11,15 +11,12 @@
 #   DRY_RUN=1          print the command only
 set -euo pipefail
 cd "$(dirname "$0")"
-
-die() {
-    printf '%s\n' "$@" >&2
-    exit 1
-}
+# shellcheck source=/dev/null
+. tools/setup/docker_script
 
 case "${1:-}" in
 -h | --help)
-    sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p}' "$0"
+    help
     exit 0
     ;;
 -*) die "Unknown option $1. Usage: ./build_docker.sh [image:tag]" ;;
@@ -28,8 +25,11 @@ esac
 stack=${CUDA_STACK:-12}
 cache=${BUILD_CACHE_DIR:-build/docker-cache}
 log=${BUILD_LOG:-build/docker-build.log}
-[ -f "requirements/cuda$stack.txt" ] ||
-    die "CUDA_STACK=$stack: there is no requirements/cuda$stack.txt. Use 12 or 13."
+least=${MIN_FREE_GB:-60}
+dry=
+[[ $stack =~ ^1[23]$ ]] || die "CUDA_STACK=$stack: there is no such stack. Use 12 or 13."
+check_number MIN_FREE_GB "$least"
+if is_on DRY_RUN; then dry=1; fi
 
 # --- version ---------------------------------------------------------------------------------------
 declared=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' backend/app/__init__.py)
@@ -43,17 +43,17 @@ command -v docker >/dev/null 2>&1 ||
     die "docker is not installed: https://docs.docker.com/engine/install/" \
         "Without containers: make serve"
 
-free_gb() { df -PBG "$1" 2>/dev/null | awk 'NR == 2 { print $4 + 0 }'; }
-
 check_engine() {
-    local root free least=${MIN_FREE_GB:-60}
+    local root free
     if ! root=$(docker info --format '{{.DockerRootDir}}' 2>&1); then
         die "The Docker engine does not answer:" "  ${root##*$'\n'}" \
             "Is it running (systemctl status docker), and may $(id -un) use it (group docker)?"
     fi
     # an engine on another machine has its directory there
-    free=$(free_gb "$root") || return 0
-    if [ -n "$free" ] && [ "$free" -lt "$least" ]; then
+    [ -d "$root" ] || return 0
+    if ! free=$(free_gb "$root"); then
+        echo "Note: df does not tell how much is free in $root; the build needs about $least GB." >&2
+    elif [ "$free" -lt "$least" ]; then
         die "Not enough disk: $free GB are free in $root, the build needs about $least." \
             "Make room (docker system df; docker builder prune), or set MIN_FREE_GB to try anyway."
     fi
@@ -72,7 +72,9 @@ hint_newer_stack() {
 if [ -n "${1:-}" ]; then
     tags=("$1")
 else
-    tags=("servertestllm:$version" "servertestllm:latest")
+    suffix=
+    [ "$stack" = 12 ] || suffix=-cuda$stack # beside the default, never instead of it
+    tags=("servertestllm:$version$suffix" "servertestllm:latest$suffix")
 fi
 arguments=()
 for tag in "${tags[@]}"; do
@@ -98,7 +100,7 @@ else
 fi
 command+=(.)
 
-if [ "${DRY_RUN:-0}" = 1 ]; then
+if [ -n "$dry" ]; then
     printf '%q ' "${command[@]}"
     echo
     exit 0

@@ -5,7 +5,8 @@
 #   HOST_PORT (8000), HOST_BIND_ADDRESS (all)   where this host listens
 #   ADVERTISED_HOSTS       names or addresses to print, a,b; default: this host's own
 #   MODEL_CACHE_DIR        models on this host (./model_cache), mounted on /models
-#   LOG_DIR                logs on this host (./logs), mounted on /var/log/servertestllm
+#   LOG_DIR                logs on this host (./logs, or ./logs-CONTAINER_NAME for another name),
+#                          mounted on /var/log/servertestllm
 #   CONTAINER_NAME         (servertestllm) replaces its own old container; another name and
 #                          HOST_PORT run a second one beside it
 #   CONTAINER_USER         uid:gid (the owner of MODEL_CACHE_DIR)
@@ -15,19 +16,16 @@
 #   DRY_RUN=1              print the command only
 #
 # Every setting of the gateway (doc/operations.md) that is exported here is passed on by name, so that
-# no value shows in a process list; ./.env is mounted. Local models, certificates and SPOOL_DIR are
-# mounted where they are.
+# no value shows in a process list; ./.env is mounted. Local models, certificates and SPOOL_DIR, named
+# here or there, are mounted where they are. MODEL_CACHE_DIR and LOG_DIR may stand in ./.env too.
 set -euo pipefail
-
-die() {
-    printf '%s\n' "$@" >&2
-    exit 1
-}
+# shellcheck source=/dev/null
+. "$(dirname "$(realpath "$0")")/tools/setup/docker_script"
 
 image=servertestllm:latest
 case "${1:-}" in
 -h | --help)
-    sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p}' "$0"
+    help
     exit 0
     ;;
 "" | --) ;;
@@ -44,43 +42,51 @@ elif [ "$#" -gt 0 ]; then
 fi
 extra=("$@")
 
+# --- what was asked for ------------------------------------------------------------------------------
+dotenv() { # NAME: what ./.env says, as the gateway reads it; or nothing
+    [ -f .env ] || return 0
+    sed -nE "s/^[[:space:]]*(export[[:space:]]+)?$1[[:space:]]*=[[:space:]]*//Ip" .env | tail -n 1 |
+        sed -E "s/^'([^']*)'.*/\1/; t; s/^\"([^\"]*)\".*/\1/; t; s/[[:space:]]+#.*//; s/[[:space:]]+$//"
+}
+
+setting() { # NAME [DEFAULT]: the environment's, where blank means the default, or else .env's
+    local value=${!1-}
+    [ -n "${!1+set}" ] || value=$(dotenv "$1")
+    printf '%s' "${value:-${2:-}}"
+}
+
+[ ! -f .env ] || [ -r .env ] || die "$PWD/.env cannot be read by $(id -un)."
+label=servertestllm.run_docker
 name=${CONTAINER_NAME:-servertestllm}
 port=${HOST_PORT:-8000}
-models=${MODEL_CACHE_DIR:-$PWD/model_cache}
-logs=${LOG_DIR:-$PWD/logs}
-dry=${DRY_RUN:-0}
-label=servertestllm.run_docker
-[[ $port =~ ^[0-9]+$ ]] || die "HOST_PORT=$port is not a port number."
+health_wait=${HEALTH_WAIT_S:-90}
+own_logs=$PWD/logs
+[ "$name" = servertestllm ] || own_logs+=-$name
+models=$(setting MODEL_CACHE_DIR "$PWD/model_cache")
+logs=$(setting LOG_DIR "$own_logs")
+drain=$(setting DRAIN_S 30)
+term=$(setting ENGINE_TERM_S 10)
+dry=
+follow=
+if is_on DRY_RUN; then dry=1; fi
+if is_on FOLLOW_CONTAINER_LOGS; then follow=1; fi
+check_number HOST_PORT "$port" 1 65535
+check_number HEALTH_WAIT_S "$health_wait"
+check_seconds DRAIN_S "$drain"
+check_seconds ENGINE_TERM_S "$term"
 
-absolute() { # a path as the gateway would read it: `~` means home
-    local path=$1
+absolute() { # VARIABLE PATH: as the gateway would read it, `~` means home
+    local path=$2
     [ "${path:0:1}" != "~" ] || path=$HOME${path:1}
-    realpath --canonicalize-missing -- "$path"
+    path=$(realpath --canonicalize-missing -- "$path")
+    [[ $path != *:* ]] || die "$1=$2: docker mounts no path with a colon in it."
+    printf '%s' "$path"
 }
-models=$(absolute "$models") logs=$(absolute "$logs")
+models=$(absolute MODEL_CACHE_DIR "$models")
+logs=$(absolute LOG_DIR "$logs")
 
 # --- whose files -------------------------------------------------------------------------------------
 # The container runs as the owner of the models, so that a directory of any owner works.
-make_directory() {
-    [ ! -d "$1" ] || return 0
-    mkdir -p "$1" || die "$1 cannot be made."
-    # made by root, it should belong to the container's ordinary user
-    [ "$(id -u)" != 0 ] || chown "${CONTAINER_USER:-1000:1000}" "$1"
-}
-
-check_owner() { # VARIABLE DIRECTORY
-    local owner group rights
-    read -r owner group rights < <(stat -c '%u %g %A' "$2")
-    [ "$owner" = "${user%%:*}" ] || [ "${rights:8:1}" = w ] ||
-        { [ "$group" = "${user##*:}" ] && [ "${rights:5:1}" = w ]; } ||
-        die "$1=$2 belongs to user $owner, the container runs as $user. Run:" \
-            "  sudo chown -R $user $2"
-}
-
-if [ "$dry" != 1 ]; then
-    make_directory "$models"
-    make_directory "$logs"
-fi
 if [ -n "${CONTAINER_USER:-}" ]; then
     user=$CONTAINER_USER
 elif [ -d "$models" ]; then
@@ -93,6 +99,27 @@ fi
     die "MODEL_CACHE_DIR=$models belongs to root, and the gateway does not run as root. Run:" \
         "  sudo chown -R 1000:1000 $models" "(CONTAINER_USER=0:0 insists on root.)"
 
+make_directory() {
+    [ ! -d "$1" ] || return 0
+    mkdir -p "$1" || die "$1 cannot be made."
+    # made by root, it should belong to the container's user
+    [ "$(id -u)" != 0 ] || chown "$user" "$1"
+}
+
+check_owner() { # VARIABLE DIRECTORY
+    local owner group rights
+    read -r owner group rights < <(stat -c '%u %g %A' "$2")
+    [ "$owner" = "${user%%:*}" ] || [ "${rights:8:1}" = w ] ||
+        { [ "$group" = "${user##*:}" ] && [ "${rights:5:1}" = w ]; } ||
+        die "$1=$2 belongs to user $owner, the container runs as $user. Run:" \
+            "  sudo chown -R $user $2"
+}
+
+if [ -z "$dry" ]; then
+    make_directory "$models"
+    make_directory "$logs"
+fi
+
 # --- what the container is told ----------------------------------------------------------------------
 options=()
 
@@ -101,36 +128,48 @@ pass() { # NAME [VALUE]: by name only; a new value goes through this script's ow
     options+=(-e "$1")
 }
 
-mount_here() { # NAME of a variable with a path on this host: the same path within
+mount_here() { # VARIABLE PATH [:ro]: a path on this host, the same path within
     local path
-    path=$(absolute "${!1}")
-    [ -e "$path" ] || die "$1=${!1} does not exist on this host."
-    options+=(-v "$path:$path${2:-}")
+    path=$(absolute "$1" "$2")
+    [ -e "$path" ] || die "$1=$2 does not exist on this host."
+    options+=(-v "$path:$path${3:-}")
     pass "$1" "$path"
 }
 
-# What describes this host, or what the image decides, stays outside.
-fixed='MODEL_CACHE_DIR|LOG_DIR|API_HOST|API_PORT|FRONTEND_DIST|.*_PYTHON'
-settings='HUGGINGFACE_TOKEN|HF_TOKEN|HF_XET|HF_ENDPOINT|OPENAI_API_KEYS|ADMIN_API_KEYS|ADMIN_AUTH|CORS_ORIGINS'
-settings+='|MODEL_SET|MODELS_FILE|LAZY_LOAD_MODELS|REMOTE_MEDIA|KEEP_CONTENT|SSL_CERTFILE|SSL_KEYFILE'
-settings+='|(QWEN|CANARY|PYANNOTE|LOG|MAX|MEDIA|SPOOL|BATCH)_[A-Z_]+'
-settings+='|CRASH_LIMIT|[A-Z_]+_(S|MB)' # whatever is in seconds or megabytes
-settings+='|TZ|(HTTP|HTTPS|NO|ALL)_PROXY|(http|https|no|all)_proxy'
+# Every setting but what describes this host or what the image decides (MODEL_CACHE_DIR, LOG_DIR,
+# API_HOST, API_PORT, FRONTEND_DIST, *_PYTHON); a test compares. Models' own are known by their prefix.
+settings='
+    OPENAI_API_KEYS ADMIN_API_KEYS ADMIN_AUTH HUGGINGFACE_TOKEN HF_TOKEN HF_XET CORS_ORIGINS
+    SSL_CERTFILE SSL_KEYFILE MODELS_FILE LAZY_LOAD_MODELS KEEP_CONTENT
+    LOG_LEVEL LOG_FILE_NAME LOG_MAX_BYTES LOG_BACKUP_COUNT LOG_FORMAT
+    MAX_BODY_MB MAX_UPLOAD_MB BODIES_MB MAX_MEDIA_MB MAX_MEDIA_PIXELS MEDIA_FETCH_S REMOTE_MEDIA
+    MAX_AUDIO_S BATCH_MAX_AUDIO_S SPOOL_DIR SPOOL_MB
+    LOAD_WAIT_S SSE_COMMIT_S SSE_KEEPALIVE_S REQUEST_IDLE_S CLIENT_WRITE_S MEMORY_BACK_S
+    ENGINE_START_S ENGINE_PROOF_S ENGINE_PROBE_S ENGINE_PROBE_TIMEOUT_S ENGINE_STALL_S
+    MIN_RESIDENCE_S CRASH_LIMIT CRASH_BACKOFF_S FAILED_RETRY_S
+    HF_ENDPOINT TZ HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY http_proxy https_proxy no_proxy all_proxy
+    QWEN_MODEL CANARY_MODEL PYANNOTE_MODEL
+'
+candidates() { # one a line
+    tr -s '[:space:]' '\n' <<<"$settings" | grep .
+    compgen -e | grep -E '^(QWEN|CANARY|PYANNOTE)_[A-Z_]+$' | grep -v '_PYTHON$'
+}
 
-# From SIGTERM on: the drain, the engines' end, and some room. Docker's own ten seconds are too few.
-pass DRAIN_S "${DRAIN_S:-30}"
-term=${ENGINE_TERM_S:-10}
-stop_timeout=$((${DRAIN_S%.*} + ${term%.*} + 20))
+# The image sets these itself, so .env alone could not. Docker's own ten seconds from SIGTERM on are too
+# few: the drain, the engines' end, and some room.
+pass DRAIN_S "$drain"
+pass ENGINE_TERM_S "$term"
+pass MODEL_SET "$(setting MODEL_SET real)"
+stop_timeout=$((10#${drain%.*} + 10#${term%.*} + 20))
 
 while read -r variable; do
-    [[ $variable =~ ^($settings)$ && ! $variable =~ ^($fixed|DRAIN_S)$ ]] || continue
-    value=${!variable}
+    value=$(setting "$variable")
     case "$variable:$value" in
-    SPOOL_DIR:?*) mount_here "$variable" ;;
-    SSL_*:?* | MODELS_FILE:?* | *_MODEL:/* | *_MODEL:./* | *_MODEL:~*) mount_here "$variable" :ro ;;
-    *) pass "$variable" ;;
+    SPOOL_DIR:?*) mount_here "$variable" "$value" ;;
+    SSL_*:?* | MODELS_FILE:?* | *_MODEL:/* | *_MODEL:./* | *_MODEL:~*) mount_here "$variable" "$value" :ro ;;
+    *) [ -z "${!variable+set}" ] || pass "$variable" ;;
     esac
-done < <(compgen -e | sort)
+done < <(candidates | sort -u)
 [ ! -f .env ] || options+=(-v "$PWD/.env:/app/.env:ro")
 
 publish=$port:8000
@@ -150,7 +189,7 @@ command=(docker run --detach --name "$name" --label "$label=1" --init
     -e LOG_DIR=/var/log/servertestllm
     "${options[@]}" "${extra[@]}" "$image")
 
-if [ "$dry" = 1 ]; then
+if [ -n "$dry" ]; then
     printf '%q ' "${command[@]}"
     echo
     exit 0
@@ -165,9 +204,11 @@ docker image inspect "$image" >/dev/null 2>&1 ||
     die "There is no image $image here. Build it: ./build_docker.sh $image"
 check_owner MODEL_CACHE_DIR "$models"
 check_owner LOG_DIR "$logs"
-free=$(df -PBG "$models" | awk 'NR == 2 { print $4 + 0 }')
-[ "$free" -ge 80 ] || [ -n "$(compgen -G "$models/models--*")" ] ||
+if ! free=$(free_gb "$models"); then
+    echo "Note: df does not tell how much is free in $models; the default models take about 70 GB." >&2
+elif [ "$free" -lt 80 ] && [ -z "$(compgen -G "$models/models--*")" ]; then
     echo "Note: $free GB are free in $models; the default models take about 70." >&2
+fi
 
 if docker container inspect "$name" >/dev/null 2>&1; then
     [ "$(docker container inspect --format "{{index .Config.Labels \"$label\"}}" "$name")" = 1 ] ||
@@ -196,11 +237,11 @@ gave_up() {
     die "$1; its last lines are above (docker logs $name)."
 }
 
-deadline=$((SECONDS + ${HEALTH_WAIT_S:-90}))
+deadline=$((SECONDS + 10#$health_wait))
 until docker exec "$name" /app/deploy/healthcheck >/dev/null 2>&1; do
     state=$(docker container inspect --format '{{.State.Status}} {{.RestartCount}}' "$name" 2>/dev/null) || state="gone 0"
     [ "$state" = "running 0" ] || gave_up "The gateway did not start"
-    [ "$SECONDS" -lt "$deadline" ] || gave_up "The gateway did not answer in ${HEALTH_WAIT_S:-90} s"
+    [ "$SECONDS" -lt "$deadline" ] || gave_up "The gateway did not answer in $health_wait s"
     sleep 0.5
 done
 
@@ -215,7 +256,7 @@ own_addresses() { # one a line, without Docker's bridges
 }
 
 hosts() {
-    if [ -n "${ADVERTISED_HOSTS:-}" ]; then
+    if [[ ${ADVERTISED_HOSTS:-} =~ [^,[:space:]] ]]; then
         tr -s ',[:space:]' '\n' <<<"$ADVERTISED_HOSTS" | grep .
     elif [ -n "$bind" ] && [ "$bind" != 0.0.0.0 ] && [ "$bind" != "[::]" ]; then
         echo "$bind"
@@ -226,11 +267,12 @@ hosts() {
 }
 
 scheme=http
-[ -z "${SSL_CERTFILE:-}" ] || scheme=https
-header=" -H \"Authorization: Bearer \$(docker exec $name python -m backend.app admin-key)\""
+[ -z "$(setting SSL_CERTFILE)" ] || scheme=https
+key="\$(docker exec $name python -m backend.app admin-key)"
 # keys that were given are known to whoever gave them, and not printed
-[ -z "${ADMIN_API_KEYS:-}" ] || header=" -H \"Authorization: Bearer \$ADMIN_KEY\""
-[ "${ADMIN_AUTH:-}" != off ] || header=
+[ -z "$(setting ADMIN_API_KEYS)" ] || key="\$ADMIN_KEY"
+[ "$(setting ADMIN_AUTH)" != off ] || key=
+header=${key:+" -H \"Authorization: Bearer $key\""}
 first=
 echo "The gateway runs in the container $name:"
 while read -r host; do
@@ -238,10 +280,11 @@ while read -r host; do
     first=${first:-$scheme://$host:$port}
     echo "  $scheme://$host:$port"
 done < <(hosts)
-echo "The link that opens the dashboard was printed at the first start: docker logs $name"
+case "$key" in
+*admin-key*) echo "The link that opens the dashboard:" && echo "  echo \"$first/#key=$key\"" ;;
+esac
 echo "Its state:"
 echo "  curl$header $first/api/admin/status"
+echo "Its log: docker logs $name"
 
-case "${FOLLOW_CONTAINER_LOGS:-0}" in
-1 | true | yes | on) exec docker logs --follow "$name" ;;
-esac
+[ -z "$follow" ] || exec docker logs --follow "$name"

@@ -54,10 +54,17 @@ def test_cuda_13_when_asked(build: Docker) -> None:
     assert code == 0, output
     assert {"CUDA_STACK=13", "NODE_VERSION=22"} <= set(options(built(build), "--build-arg"))
     assert "Hint" not in output
+    # beside what CUDA_STACK=12 makes
+    tags = options(built(build), "--tag")
+    assert tags == ["servertestllm:0.1.0-unknown-cuda13", "servertestllm:latest-cuda13"]
+    build.forget()
+    assert run(build, "mine:1", CUDA_STACK="13")[0] == 0
+    assert options(built(build), "--tag") == ["mine:1"]
 
 
-def test_an_unknown_stack(build: Docker) -> None:
-    code, output = run(build, CUDA_STACK="11")
+@pytest.mark.parametrize("stack", ["11", "12.overrides", "012", " 13", "12 13"])
+def test_an_unknown_stack(build: Docker, stack: str) -> None:
+    code, output = run(build, CUDA_STACK=stack)
     assert code == 1
     assert "Use 12 or 13" in output
     assert not build.calls()
@@ -152,8 +159,23 @@ def test_too_little_disk(build: Docker) -> None:
     assert run(build, MIN_FREE_GB="10")[0] == 0
 
 
-def test_dry_run_builds_nothing(build: Docker) -> None:
-    code, output = run(build, DRY_RUN="1")
+@pytest.mark.parametrize("given", ["abc", "1.5", "-1", "60G"])
+def test_a_limit_that_is_no_number(build: Docker, given: str) -> None:
+    code, output = run(build, MIN_FREE_GB=given)
+    assert (code, output) == (1, f"MIN_FREE_GB={given} is not a whole number from 0 to 999999.\n")
+    assert not build.calls()
+
+
+def test_free_disk_that_cannot_be_told_is_mentioned(build: Docker) -> None:
+    build.fake_command("df", "#!/bin/sh\nexit 1\n")
+    code, output = run(build)
+    assert code == 0
+    assert "df does not tell how much is free in /" in output
+
+
+@pytest.mark.parametrize("yes", ["1", "true", "yes", "on"])
+def test_dry_run_builds_nothing(build: Docker, yes: str) -> None:
+    code, output = run(build, DRY_RUN=yes)
     assert code == 0
     assert output.startswith("docker build ")
     assert not build.calls("build")

@@ -157,6 +157,35 @@ def test_the_health_check_asks_the_gateway(tmp_path: Path) -> None:
     assert asked(port) != 0
 
 
+@pytest.mark.parametrize(
+    ("told", "dotenv", "scheme"),
+    [
+        ("", "", "http"),
+        ("/cert.pem", "", "https"),
+        ("", "SSL_CERTFILE=/cert.pem", "https"),
+        ("", "export ssl_certfile = '/cert.pem'", "https"),
+        ("", "# SSL_CERTFILE=/cert.pem\nSSL_CERTFILE=", "http"),
+    ],
+)
+def test_the_health_check_speaks_what_the_gateway_speaks(
+    tmp_path: Path, told: str, dotenv: str, scheme: str
+) -> None:
+    (tmp_path / ".env").write_text(dotenv + "\n")
+    curl = tmp_path / "curl"
+    curl.write_text('#!/bin/sh\necho "$@"\n')
+    curl.chmod(0o755)
+    done = subprocess.run(
+        [str(ROOT / "deploy" / "healthcheck")],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "SSL_CERTFILE": told},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.stdout.split()[-1] == f"{scheme}://localhost:8000/healthz"
+
+
 def test_what_is_copied_is_enough_to_start(tmp_path: Path) -> None:
     """The image's own /app, without the rest of the checkout."""
     copied = subprocess.run(

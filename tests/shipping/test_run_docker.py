@@ -57,11 +57,16 @@ def test_an_ipv6_bind_address_is_bracketed(docker: Docker) -> None:
     assert "http://[::1]:8000" in output
 
 
-def test_a_port_that_is_none(docker: Docker) -> None:
-    code, output = run(docker, HOST_PORT="http")
-    assert code == 1
-    assert "HOST_PORT=http" in output
-    assert not docker.calls()
+def test_the_link_to_the_dashboard_has_this_hosts_address(docker: Docker) -> None:
+    _, output = succeed(docker, HOST_PORT="9000", CONTAINER_NAME="second")
+    link = "http://localhost:9000/#key=$(docker exec second python -m backend.app admin-key)"
+    assert f'  echo "{link}"\n' in output
+
+
+@pytest.mark.parametrize("given", ["", " ", " , "])
+def test_no_advertised_hosts(docker: Docker, given: str) -> None:
+    _, output = succeed(docker, ADVERTISED_HOSTS=given)
+    assert "  http://localhost:8000\n" in output
 
 
 @pytest.mark.parametrize("given", ["gpu.example.com, 10.0.0.5", "gpu.example.com 10.0.0.5,"])
@@ -114,6 +119,18 @@ def test_directories_that_are_missing_are_made_for_an_ordinary_user(
 
 
 @needs_root
+def test_a_log_directory_that_is_missing_is_made_for_the_owner_of_the_models(
+    docker: Docker,
+) -> None:
+    os.chown(docker.work / "model_cache", 1500, 1501)
+    (docker.work / "logs").rmdir()
+    argv, _ = succeed(docker)
+    assert options(argv, "--user") == ["1500:1501"]
+    made = (docker.work / "logs").stat()
+    assert (made.st_uid, made.st_gid) == (1500, 1501)
+
+
+@needs_root
 def test_models_of_root_are_refused_with_the_cure(docker: Docker) -> None:
     models = docker.work / "model_cache"
     os.chown(models, 0, 0)
@@ -141,6 +158,8 @@ def test_a_second_one_beside_it(docker: Docker) -> None:
     docker.forget()
     argv, output = succeed(docker, CONTAINER_NAME="preproduction", HOST_PORT="8001")
     assert options(argv, "--name") == ["preproduction"]
+    logs = f"{docker.work}/logs-preproduction"
+    assert f"{logs}:/var/log/servertestllm" in options(argv, "-v")  # not into the first one's
     assert "http://localhost:8001" in output
     assert not docker.calls("stop")
     assert not docker.calls("rm")
@@ -197,9 +216,10 @@ def test_following_the_logs(docker: Docker) -> None:
     assert output.rstrip().endswith("the last words of the gateway")
 
 
-def test_dry_run_touches_nothing(docker: Docker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("yes", ["1", "true", "yes", "on"])
+def test_dry_run_touches_nothing(docker: Docker, tmp_path: Path, yes: str) -> None:
     code, output = run(
-        docker, DRY_RUN="1", HUGGINGFACE_TOKEN=SECRET, MODEL_CACHE_DIR=f"{tmp_path}/new"
+        docker, DRY_RUN=yes, HUGGINGFACE_TOKEN=SECRET, MODEL_CACHE_DIR=f"{tmp_path}/new"
     )
     assert code == 0
     assert output.startswith("docker run --detach --name servertestllm ")

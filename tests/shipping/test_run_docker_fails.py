@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.docker import Docker, run
+from tests.support.docker import Docker, options, run, succeed
 
 pytestmark = pytest.mark.usefixtures("own_files")
 
@@ -63,6 +63,36 @@ def test_a_gateway_that_never_answers(docker: Docker) -> None:
     docker.set("unhealthy")
     output = failed(docker, HEALTH_WAIT_S="0")
     assert "did not answer in 0 s" in output
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("DRAIN_S", value) for value in ("abc", "1e2", "-1", "1.", "9999999")],
+        *[("HOST_PORT", value) for value in ("0", "99999", "http", "8000/tcp", "123456789012345")],
+        *[("ENGINE_TERM_S", "x"), ("HEALTH_WAIT_S", "2m"), ("HEALTH_WAIT_S", "1.5")],
+        *[("DRY_RUN", "maybe"), ("FOLLOW_CONTAINER_LOGS", "2")],
+        *[("MODEL_CACHE_DIR", "/srv/a:b"), ("LOG_DIR", "/srv/a:b"), ("SPOOL_DIR", "/srv/a:b")],
+    ],
+)
+def test_a_wrong_value_is_named_before_anything_starts(
+    docker: Docker, name: str, value: str
+) -> None:
+    output = failed(docker, **{name: value})
+    assert output.startswith(f"{name}={value}")
+    assert output.count("\n") == 1
+    assert not docker.calls()
+
+
+def test_numbers_with_leading_zeros_are_decimal(docker: Docker) -> None:
+    argv, _ = succeed(docker, DRAIN_S="08", ENGINE_TERM_S="09.5", HEALTH_WAIT_S="08")
+    assert options(argv, "--stop-timeout") == ["37"]
+
+
+def test_free_room_that_cannot_be_told_is_mentioned(docker: Docker) -> None:
+    docker.fake_command("df", "#!/bin/sh\nexit 1\n")
+    _, output = succeed(docker)
+    assert "df does not tell how much is free" in output
 
 
 def test_little_room_for_models_is_mentioned(docker: Docker) -> None:

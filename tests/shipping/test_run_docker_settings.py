@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.app.config import CanarySettings, PyannoteSettings, QwenSettings, Settings
-from tests.support.docker import SECRET, Docker, options, run, started, succeed
+from backend.app.setting_names import known
+from tests.support.docker import ROOT, SECRET, Docker, options, run, started, succeed
 
 pytestmark = pytest.mark.usefixtures("own_files")
 
@@ -16,20 +16,18 @@ HOSTS_OWN = {"MODEL_CACHE_DIR", "LOG_DIR", "API_HOST", "API_PORT", "FRONTEND_DIS
 PATHS = {"SSL_CERTFILE", "SSL_KEYFILE", "SPOOL_DIR", "MODELS_FILE"}
 
 
+ALWAYS = {"DRAIN_S", "ENGINE_TERM_S", "MODEL_SET"}
+"""Told in any case: the image sets them itself."""
+MODELS = ("QWEN_", "CANARY_", "PYANNOTE_")
+
+
 def _settings() -> list[str]:
-    names = [name.upper() for name in Settings.model_fields]
-    for prefix, fields in (
-        ("QWEN", QwenSettings.model_fields),
-        ("CANARY", CanarySettings.model_fields),
-        ("PYANNOTE", PyannoteSettings.model_fields),
-    ):
-        names += [f"{prefix}_{name.upper()}" for name in fields if name != "python"]
-    return [name for name in names if name not in HOSTS_OWN]
+    return [name for name in known() if name not in HOSTS_OWN and not name.endswith("_PYTHON")]
 
 
 def test_every_setting_is_passed_by_name(docker: Docker) -> None:
     given = {name: f"value-of-{name}" for name in _settings() if name not in PATHS | {"DRAIN_S"}}
-    given |= {"ENGINE_TERM_S": "10", "HF_ENDPOINT": "value-of-hub", "https_proxy": "value-of-proxy"}
+    given |= {"ENGINE_TERM_S": "11", "HF_ENDPOINT": "value-of-hub", "https_proxy": "value-of-proxy"}
     argv, _ = succeed(docker, **given)
     passed = options(argv, "-e")
     forgotten = sorted(given.keys() - set(passed))
@@ -37,6 +35,26 @@ def test_every_setting_is_passed_by_name(docker: Docker) -> None:
     assert not any("value-of-" in argument for argument in argv)
     call = started(docker)
     assert {name: call.env[name] for name in given} == given
+
+
+def test_the_script_lists_the_settings_and_nothing_else() -> None:
+    script = (ROOT / "run_docker.sh").read_text()
+    listed = set(script.partition("\nsettings='\n")[2].partition("'\n")[0].split())
+    others = {name for name in listed if name.lower().endswith("_proxy")} | {"TZ", "HF_ENDPOINT"}
+    ours = {name for name in _settings() if not name.startswith(MODELS)} - ALWAYS
+    assert listed - others == ours | {f"{model}MODEL" for model in MODELS}
+
+
+def test_what_is_no_setting_stays_outside(docker: Docker) -> None:
+    names = ("HEALTH_WAIT_S", "AWS_SECRET_S", "VAULT_MB", "LOG_TOKEN", "MAX_SECRET", "BATCH_KEY")
+    argv, _ = succeed(docker, **dict.fromkeys(names, "1"))
+    assert not set(names) & set(options(argv, "-e"))
+
+
+def test_a_mistyped_setting_of_a_model_goes_in(docker: Docker) -> None:
+    """The gateway says that it is none; here it would be lost in silence."""
+    argv, _ = succeed(docker, QWEN_GPUS="0")
+    assert "QWEN_GPUS" in options(argv, "-e")
 
 
 def test_no_secret_is_on_a_command_line_nor_printed(docker: Docker) -> None:
@@ -89,12 +107,6 @@ def test_a_repository_is_no_path(docker: Docker) -> None:
     argv, _ = succeed(docker, QWEN_MODEL="Qwen/Qwen3-VL-8B-Instruct")
     assert "QWEN_MODEL" in options(argv, "-e")
     assert not any("Qwen" in mount for mount in options(argv, "-v"))
-
-
-def test_dotenv_is_mounted(docker: Docker) -> None:
-    (docker.work / ".env").write_text("LOG_LEVEL=debug\n")
-    argv, _ = succeed(docker)
-    assert f"{docker.work}/.env:/app/.env:ro" in options(argv, "-v")
 
 
 def test_keys_that_were_given_and_an_open_door_change_the_curl(docker: Docker) -> None:

@@ -114,7 +114,8 @@ def options(argv: list[str], name: str) -> list[str]:
 
 def checkout(directory: Path) -> Path:
     """What build_docker.sh reads, in a directory without git."""
-    for name in ("build_docker.sh", "Dockerfile", "backend/app/__init__.py"):
+    script = ("build_docker.sh", "tools/setup/docker_script")
+    for name in (*script, "Dockerfile", "backend/app/__init__.py"):
         target = directory / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, target)
