@@ -11,13 +11,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from backend.app.errors import Conflict, InvalidRequest, NotFound
 from backend.app.hub import patterns
 from backend.app.hub.files import HubFiles
 from backend.app.hub.snapshot import FilesState
-from backend.app.workers.hub_layout import Entry, Manifest, RepoDir, folder_name, repo_name
+from backend.app.workers.hub_layout import (
+    BadName,
+    Entry,
+    Manifest,
+    RepoDir,
+    Want,
+    folder_name,
+    repo_name,
+)
 from tests.fakes.hub.process import FakeHub, fake_hub
 from tests.support.hub import Desk, children, run, until
 
@@ -326,3 +335,36 @@ def test_a_change_of_size_in_place_shows_in_the_end(
     blob.write_bytes(b"short")
     monkeypatch.setattr("backend.app.hub.files.RECHECK_S", 0)
     assert files.path() is None
+
+
+def test_what_cannot_be_looked_at_is_not_there_and_breaks_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = place(desk)
+    manifest = directory.manifest(COMMIT)
+    assert manifest is not None
+    directory.keep(
+        Manifest(REPO, COMMIT, (*manifest.files, Entry("sub/../../out.json", 2, "etag7")))
+    )
+    assert chat(desk).path() is None, "a list that names a file outside"
+    directory.keep(manifest)
+    files = chat(desk)
+    with monkeypatch.context() as broken:
+
+        def refuses(*_: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        broken.setattr("backend.app.hub.files.status_of", refuses)
+        assert files.path() is None
+    assert chat(desk).path() is not None
+
+
+@pytest.mark.parametrize(
+    ("repo", "revision"), [("org/x--y", None), ("a/../b", None), ("o/n", "/a"), ("o/n", "../x")]
+)
+def test_nobody_can_want_what_fits_no_path(repo: str, revision: str | None) -> None:
+    with pytest.raises(BadName):
+        Want(repo, revision)
+    line = msgspec.json.encode({"repo": repo, "revision": revision})
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(line, type=Want)

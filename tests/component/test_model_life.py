@@ -405,3 +405,28 @@ def test_those_who_wait_for_a_place_do_not_start_a_failed_model_again(tmp_path: 
             assert at_rest(model)
 
     run(body)
+
+
+@pytest.mark.parametrize("step", ["_reach", "_take_down"])
+def test_a_supervisor_survives_whatever_is_raised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path) as model:
+            supervisor = model.supervisor
+
+            def raises(*_: object, **__: object) -> None:
+                raise RuntimeError("nobody thought of this")
+
+            with monkeypatch.context() as broken:
+                broken.setattr(supervisor, step, raises)
+                broken.setattr(model, "_publish", raises)
+                with pytest.raises(RuntimeError):
+                    model.update_runtime("seen", "even by whom this is told")
+                await model.settled(model.load(), 10)
+                assert model.failure is not None
+                assert "see the log" in model.failure.reason
+            await model.settled(model.load(), 20)
+            assert model.state is State.READY
+
+    run(body)

@@ -16,6 +16,8 @@ from backend.app import logs
 from backend.app.api.deps import Gateway
 from backend.app.config import ConfigError, Settings
 from backend.app.main import create_app
+from backend.app.models.base import BaseModelWrapper
+from backend.app.models.spec import ModelSpec
 
 Tables = dict[str, dict[str, Any]]
 
@@ -134,5 +136,55 @@ def test_repositories_come_and_go_with_their_models(gateway: Gateway) -> None:
             file.write_text(text)
             await gateway.reloader.reload(wait_s=10)
             assert gateway.hub.repositories() == repositories
+
+    asyncio.run(follow())
+
+
+def test_nothing_changes_when_one_of_the_new_models_cannot_be_made(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = gateway.settings.models_file
+    assert file is not None
+    make = gateway.reloader._make
+
+    def breaks(spec: ModelSpec) -> BaseModelWrapper:
+        if spec.key == "bad":
+            raise RuntimeError("no such engine")
+        return make(spec)
+
+    def table(key: str, repo: str) -> str:
+        return f'[{key}]\nkind = "embedding"\nmodel = "org/{repo}"\n'
+
+    async def follow() -> None:
+        file.write_text(table("e", "one"))
+        await gateway.reloader.reload(wait_s=10)
+        before = gateway.registry.serving
+        monkeypatch.setattr(gateway.reloader, "_make", breaks)
+        file.write_text(table("e", "two") + table("f", "three") + table("bad", "four"))
+        with pytest.raises(RuntimeError, match="no such engine"):
+            await gateway.reloader.reload(wait_s=10)
+        assert gateway.registry.serving == before
+        assert before["e"].configuration.wanted.source == "org/one"
+        assert gateway.hub.repositories() == ["org/one"]
+        monkeypatch.undo()
+        file.write_text("")
+        await gateway.reloader.reload(wait_s=10)
+
+    asyncio.run(follow())
+
+
+@pytest.mark.parametrize("line", ['revision = "../../x"', 'model = "org/x--y"'])
+def test_a_name_that_fits_no_path_is_refused_and_harms_nothing(gateway: Gateway, line: str) -> None:
+    file = gateway.settings.models_file
+    assert file is not None
+
+    async def follow() -> None:
+        fields = {"kind": '"embedding"', "model": '"org/one"'}
+        fields |= dict([line.split(" = ")])
+        file.write_text("[e]\n" + "\n".join(f"{k} = {v}" for k, v in fields.items()))
+        with pytest.raises(ConfigError, match=r"models\.toml:\d: \[e\] (revision|model): "):
+            await gateway.reloader.reload(wait_s=10)
+        assert gateway.registry.serving.keys() == FIRST
+        assert gateway.registry.status().keys() == FIRST
 
     asyncio.run(follow())

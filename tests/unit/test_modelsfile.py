@@ -122,6 +122,8 @@ def test_the_environment_wins_over_the_file_for_the_first_three(
         ("[a]\nkind = 'asr'", 1, '[a] model: it is missing: write model = "owner/name"'),
         ("[a]\nkind = 'asr'\nmodel = ''", 3, "it is missing"),
         ("[a]\nkind = 'asr'\nmodel = 'name'", 3, "name: write a Hub repository as owner/name"),
+        ("[a]\nkind = 'asr'\nmodel = 'o/x--y'", 3, "o/x--y: write a Hub repository as owner/name"),
+        ("[a]\nkind = 'asr'\nmodel = 'o/a'\nrevision = '/main'", 4, "/main: write a commit"),
         ("[a]\nkind = 'asr'\nmodel = '/none'", 3, "/none: there is no such path"),
         ("[a]\nkind = 'asr'\nmodel = 'o/a'\ngpu_ids = [\n0,\n'b',\n]", 4, "write gpu_ids = [0, 1]"),
         ("[qwen]\nreplicas = 0", 2, "0: write a number from 1 to 64, or auto"),

@@ -59,13 +59,28 @@ def test_paths_are_understood_as_a_shell_would(
     [
         ("/no/such/path", "QWEN_MODEL=/no/such/path: there is no such path"),
         ("./nothing", "there is no such path"),
-        ("just-a-name", "owner/name or a path"),
-        ("a/b/c", "owner/name or a path"),
+        ("just-a-name", "write a Hub repository as owner/name"),
+        ("a/b/c", "or a path that begins with"),
+        ("org/x--y", r"QWEN_MODEL=org/x--y: .* without -- or \.\."),
+        ("org/..", "owner/name"),
+        ("org/a b", "owner/name"),
+        ("org/" + "x" * 97, "owner/name"),
     ],
 )
 def test_a_source_that_cannot_be_is_named(name: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         qwen(model=name)
+
+
+@pytest.mark.parametrize("name", ["/main", "../../x", "a/../b", ".", "a\\b", "a\0b", "x" * 256])
+def test_a_revision_that_cannot_be_is_named(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"QWEN_REVISION=.*write a commit, a tag or a branch"):
+        qwen(model="org/name", revision=name)
+
+
+@pytest.mark.parametrize("name", ["main", "v1.0", "refs/pr/7", "feature/x", "a" * 40])
+def test_what_may_be_a_revision_is_one(name: str) -> None:
+    assert qwen(model="org/name", revision=name).revision == name
 
 
 def test_gpus_that_replicas_cannot_share_are_no_setting() -> None:

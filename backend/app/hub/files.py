@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -10,8 +11,10 @@ from typing import NamedTuple
 
 from backend.app.hub.patterns import PIPELINE_PARTS
 from backend.app.hub.snapshot import FilesState, FilesStatus, status_of
-from backend.app.workers.hub_layout import RepoDir, Want
+from backend.app.workers.hub_layout import BadName, RepoDir, Want
 from backend.app.workers.hub_protocol import Transfer
+
+log = logging.getLogger(__name__)
 
 RECHECK_S = 30.0
 """A file that changed its size in place is noticed after so long; anything else at once."""
@@ -68,9 +71,17 @@ class HubFiles:
         return any(path.is_file() for path in directory.root.glob("snapshots/*/**/*"))
 
     def path(self) -> str | None:
-        """The snapshot, once every file of it is there, and every repository it refers to."""
+        """The snapshot, once every file of it is there, and every repository it refers to.
+
+        None too where the disk or what lies on it cannot be read. Raises nothing: whoever shows
+        the state of a model asks this.
+        """
         if not self._last.holds():
-            self._last = self._look()
+            try:
+                self._last = self._look()
+            except (OSError, BadName) as exc:
+                log.warning("%s cannot be looked at: %s", self.want.repo, exc)
+                self._last = NEVER._replace(at=time.monotonic())
         return self._last.path
 
     async def fetch(self, on_progress: Callable[[Transfer], None]) -> None:

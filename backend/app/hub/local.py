@@ -16,7 +16,10 @@ class LocalFiles:
         self._path = Path(path)
 
     def has_any(self) -> bool:
-        return self._path.is_file() or (self._path.is_dir() and any(self._path.iterdir()))
+        try:
+            return self._path.is_file() or (self._path.is_dir() and any(self._path.iterdir()))
+        except OSError:
+            return False  # it cannot be read: for us it is not there
 
     def path(self) -> str | None:
         return str(self._path) if self.has_any() else None

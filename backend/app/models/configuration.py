@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from backend.app.models.change import needs_engine, shown, without_engine
@@ -30,14 +29,18 @@ class Configuration:
         """The settings that wait for the engine's next start."""
         return needs_engine(self._model.spec, self.wanted)
 
-    def take_on(self, spec: ModelSpec, artifacts_of: Callable[[ModelSpec], Artifacts]) -> None:
-        """A new configuration: now as far as a running engine can, the rest when none runs."""
+    def take_on(self, spec: ModelSpec, files: Artifacts) -> None:
+        """A new configuration and its files: now as far as a running engine can, the rest when
+        none runs.
+        """
         model = self._model
         if spec.gpu_ids != self.wanted.gpu_ids:
             model.preferred_device_ids = spec.gpu_ids
         self._drop_waiting()
         if needs_engine(model.spec, spec):
-            self._waiting = spec, artifacts_of(spec)
+            self._waiting = spec, files
+        else:
+            files.release()
         self._put_in_force(without_engine(model.spec, spec))
         if not model.replicas and model.supervisor.settled:
             if self._waiting and model.supervisor.failure:

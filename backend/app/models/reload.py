@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from backend.app.config import ConfigError
 from backend.app.models.base import BaseModelWrapper
@@ -14,6 +15,22 @@ from backend.app.models.registry import ModelRegistry
 from backend.app.models.spec import ModelSpec
 
 log = logging.getLogger(__name__)
+
+
+class _Wanted(NamedTuple):
+    """A model as it is configured now, with what that takes."""
+
+    spec: ModelSpec
+    new: BaseModelWrapper | None = None
+    """Where there is none of its key and kind."""
+    files: Artifacts | None = None
+    """Where the one that is there changes."""
+
+    def discard(self) -> None:
+        if self.new is not None:
+            self.new.configuration.release()
+        if self.files is not None:
+            self.files.release()
 
 
 class Reloader:
@@ -48,7 +65,7 @@ class Reloader:
             except ConfigError as exc:
                 log.error("the configuration of the models stays as it is: %s", exc)
                 raise
-            changes, goals = await self._apply(specs, restart)
+            changes, goals = await self._apply(self._prepare(specs), restart)
         for change in changes:
             if change.change != "unchanged":
                 log.info("%s is %s: %s", change.key, change.change, change.detail)
@@ -58,25 +75,43 @@ class Reloader:
                 await model.settled(goal, wait_s)
         return changes
 
+    def _prepare(self, specs: Sequence[ModelSpec]) -> dict[str, _Wanted]:
+        """Make all that can fail: when it does, nothing has changed."""
+        before = self._registry.serving
+        wanted: dict[str, _Wanted] = {}
+        try:
+            for spec in specs:
+                model = before.get(spec.key)
+                if model is None or model.spec.kind is not spec.kind:
+                    wanted[spec.key] = _Wanted(spec, new=self._make(spec))
+                elif differences(model.configuration.wanted, spec):
+                    wanted[spec.key] = _Wanted(spec, files=self._artifacts(spec))
+                else:
+                    wanted[spec.key] = _Wanted(spec)
+        except BaseException:
+            for one in wanted.values():
+                one.discard()
+            raise
+        return wanted
+
     async def _apply(
-        self, specs: Sequence[ModelSpec], restart: bool
+        self, wanted: Mapping[str, _Wanted], restart: bool
     ) -> tuple[list[Change], list[tuple[BaseModelWrapper, Goal]]]:
         registry = self._registry
-        wanted = {spec.key: spec for spec in specs}
         before = registry.serving
         changes = []
         for key in before.keys() - wanted.keys():
             registry.retire(key)
             changes.append(Change(key, "removed", detail="it is drained, unloaded and then gone"))
         goals = []
-        for key, spec in wanted.items():
-            model = before.get(key)
-            if model is None or model.spec.kind is not spec.kind:
-                changes.append(await self._add(spec, replaces=model is not None))
+        for key, (spec, new, files) in wanted.items():
+            if new is not None:
+                changes.append(await self._add(new, replaces=key in before))
                 continue
+            model = before[key]
             fields = shown(differences(model.configuration.wanted, spec))
-            if fields:
-                model.configuration.take_on(spec, self._artifacts)
+            if files is not None:
+                model.configuration.take_on(spec, files)
             waiting = shown(model.configuration.waiting)
             detail = ""
             if waiting and restart and model.supervisor.goal.up:
@@ -93,15 +128,14 @@ class Reloader:
             changes.append(change)
         return changes, goals
 
-    async def _add(self, spec: ModelSpec, *, replaces: bool) -> Change:
+    async def _add(self, model: BaseModelWrapper, *, replaces: bool) -> Change:
         """A model of this key that is on its way out goes first."""
         if replaces:
-            self._registry.retire(spec.key)
-        await self._registry.gone(spec.key)
-        model = self._make(spec)
+            self._registry.retire(model.key)
+        await self._registry.gone(model.key)
         self._registry.add(model)
         model.begin()
         if self._load_all:
             model.load()
         detail = "it loads now" if self._load_all else "it loads at the first request"
-        return Change(spec.key, "replaced" if replaces else "added", detail=detail)
+        return Change(model.key, "replaced" if replaces else "added", detail=detail)

@@ -18,6 +18,7 @@ from backend.app.config import (
     VllmSettings,
 )
 from backend.app.models.placement import Replicas
+from backend.app.workers.hub_layout import BadName, check_repo, check_revision
 from backend.app.workers.protocol import LANGUAGES
 
 DEMO_ROOT = Path(__file__).resolve().parents[3] / "demo" / "models"
@@ -75,8 +76,15 @@ def _source(key: str, own: ModelSettings, demo_set: bool) -> tuple[str, bool, bo
         if not path.exists():
             raise BadSetting(key, "model", "there is no such path.", own.model)
         return str(path.resolve()), True, path.resolve() == demo_path(key)
-    if own.model.count("/") != 1:
-        reason = "write a Hub repository as owner/name or a path that begins with / or ./"
+    try:
+        named = "/" in check_repo(own.model)
+    except BadName:
+        named = False
+    if not named:
+        reason = (
+            "write a Hub repository as owner/name, in letters, digits, - _ and . without -- or ..;"
+            " or a path that begins with / or ./"
+        )
         raise BadSetting(key, "model", reason, own.model)
     return own.model, False, False
 
@@ -84,6 +92,11 @@ def _source(key: str, own: ModelSettings, demo_set: bool) -> tuple[str, bool, bo
 def build_spec(key: str, kind: Kind, own: ModelSettings, demo_set: bool) -> ModelSpec:
     source, local, demo = _source(key, own, demo_set)
     _check_layout(key, own)
+    try:
+        check_revision(own.revision)
+    except BadName:
+        reason = "write a commit, a tag or a branch: no leading / and no .."
+        raise BadSetting(key, "revision", reason, str(own.revision)) from None
     return ModelSpec(
         key=key,
         kind=kind,

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from backend.app.errors import GatewayError
@@ -136,11 +136,22 @@ class Supervisor:
                 continue
             except Exception:
                 log.exception("%s: supervision failed", self._model.key)
-                await self._give_up(Failure("An unexpected error; see the log.", at=time.time()))
-            if not self.replicas:
-                self._model.configuration.adopt()
+                failure = Failure("An unexpected error; see the log.", at=time.time())
+                with self._surviving():
+                    await self._give_up(failure)
             self.reached = goal.number
-            self._model.update_runtime("settled", self._model.state.value)
+            with self._surviving():
+                if not self.replicas:
+                    self._model.configuration.adopt()
+                self._model.update_runtime("settled", self._model.state.value)
+
+    @contextlib.contextmanager
+    def _surviving(self) -> Iterator[None]:
+        """What is raised goes to the log: nobody else would see why a supervisor ended."""
+        try:
+            yield
+        except Exception:
+            log.exception("%s: supervision failed", self._model.key)
 
     async def _sleep(self) -> None:
         """Until something is wanted; when the idle time is over, want it down."""
@@ -150,8 +161,9 @@ class Supervisor:
         if idle_s and self.goal.up and not model.admission.taken:
             timeout = model.last_used + idle_s - time.monotonic()
             if timeout <= 0 and model.state is State.READY:
-                model.update_runtime("idle", f"no request for {idle_s:.0f} s")
                 self.want(up=False)
+                with self._surviving():
+                    model.update_runtime("idle", f"no request for {idle_s:.0f} s")
                 return
             timeout = max(timeout, 1.0)
         with contextlib.suppress(asyncio.TimeoutError):
@@ -268,9 +280,11 @@ class Supervisor:
         return Failure(error.message, code=error.code or "model_failed", at=time.time())
 
     async def _give_up(self, failure: Failure) -> None:
-        await self._take_down()
-        self.failure = failure
-        self._model.runtime.last_error = failure
+        try:
+            await self._take_down()
+        finally:
+            self.failure = failure
+            self._model.runtime.last_error = failure
         self._model.update_runtime("failed", failure.reason)
 
     async def _take_down(self) -> None:

@@ -159,7 +159,10 @@ def references(config: Path) -> tuple[Want, ...]:
         value = params.get(name)
         if value is None and whole:
             value = {"checkpoint": DEFAULT_PART, "subfolder": name}
-        want = _reference(value)
+        try:
+            want = _reference(value)
+        except BadName as exc:
+            raise Failure("bad_repository", f"{PIPELINE}, {name}: {exc}.") from None
         if want is not None:
             known = wants.get(want.repo)
             allow = (*known.allow, *want.allow) if known else want.allow
@@ -179,4 +182,5 @@ def _reference(value: object) -> Want | None:
     if found is None:
         return None
     allow = (f"{subfolder}/*",) if subfolder else MODEL_FILES
-    return Want(found["repo"], found["revision"] or revision, allow=allow)
+    named = found["revision"] or revision
+    return Want(found["repo"], None if named is None else str(named), allow=allow)

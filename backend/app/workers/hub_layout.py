@@ -30,9 +30,11 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 SHA1 = COMMIT
 SHA256 = re.compile(r"[0-9a-f]{64}")
 _ETAG = re.compile(r"[\w-][\w.-]{0,127}")
-_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*")
+_NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}")
 DEFAULT_REVISION = "main"
 PREFIX = "models--"
+LONGEST_PART = 255
+"""Bytes in one part of a path, as on every usual file system."""
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -49,7 +51,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Want(msgspec.Struct, frozen=True):
-    """A repository, and which of its files are needed."""
+    """A repository, and which of its files are needed. Making one raises BadName."""
 
     repo: str
     revision: str | None = None
@@ -60,6 +62,10 @@ class Want(msgspec.Struct, frozen=True):
     """Each must match at least one file: without it the repository is of no use."""
     follow: bool = False
     """Its config.yaml names further repositories (a pyannote pipeline)."""
+
+    def __post_init__(self) -> None:
+        check_repo(self.repo)
+        check_revision(self.revision)
 
     def select(self, entries: Iterable[Entry]) -> list[Entry]:
         def matches(path: str, patterns: Sequence[str]) -> bool:
@@ -103,6 +109,16 @@ def check_repo(repo: str) -> str:
     return repo
 
 
+def check_revision(revision: str | None) -> str | None:
+    """`revision` itself. Raises BadName for what can be no commit, tag or branch."""
+    if revision is not None:
+        try:
+            _relative(revision)
+        except BadName:
+            raise BadName(f"'{revision}' is no revision: write a commit, tag or branch") from None
+    return revision
+
+
 def folder_name(repo: str) -> str:
     return PREFIX + check_repo(repo).replace("/", "--")
 
@@ -123,7 +139,14 @@ def lock_path(cache_dir: Path, repo: str) -> Path:
 
 def _relative(name: str) -> str:
     parts = PurePosixPath(name).parts
-    if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
+    if (
+        not parts
+        or name.startswith("/")
+        or ".." in parts
+        or "\\" in name
+        or "\0" in name
+        or any(len(os.fsencode(part)) > LONGEST_PART for part in parts)
+    ):
         raise BadName(f"'{name}' is no path inside a repository")
     return name
 
