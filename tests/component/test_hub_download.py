@@ -209,6 +209,20 @@ def test_two_at_once_share_one_download(desk: Desk) -> None:
     run(body)
 
 
+def test_two_who_want_other_files_of_one_repository_each_get_theirs(desk: Desk) -> None:
+    desk.hub.add("org/both", CHAT | {"asr.nemo": 40_000})
+
+    async def body() -> None:
+        chat = desk.manager.artifacts(patterns.chat("org/both"))
+        asr = desk.manager.artifacts(patterns.nemo("org/both"))
+        await asyncio.gather(desk.fetch(chat), desk.fetch(asr))
+        for files in (chat, asr):
+            assert files.path() is not None
+            assert files.status().state is FilesState.COMPLETE
+
+    run(body)
+
+
 def test_a_download_of_a_complete_model_verifies_and_repairs(desk: Desk) -> None:
     async def body() -> None:
         files = desk.files("org/chat")

@@ -13,10 +13,11 @@ from typing import Any
 import psutil
 import pytest
 
+from backend.app.engines.launcher import LaunchError
 from backend.app.errors import Conflict, EngineError, GatewayError, Loading, ModelFailed, QueueFull
 from backend.app.models.base import BaseModelWrapper
 from backend.app.models.contracts import Lease
-from backend.app.models.state import State
+from backend.app.models.state import Progress, State
 from tests.support.models import fake_model
 
 
@@ -430,3 +431,38 @@ def test_a_supervisor_survives_whatever_is_raised(
             assert model.state is State.READY
 
     run(body)
+
+
+def test_files_that_are_missing_after_a_download_are_said_and_nothing_starts(
+    tmp_path: Path,
+) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path) as model:
+            model.artifacts = Lost()
+            for want in (model.download, model.load):
+                await model.settled(want(), 20)
+                assert model.state is State.FAILED
+                assert model.failure is not None
+                assert model.failure.code == "files_missing"
+                assert "not all of its files are there" in model.failure.reason
+            assert model.replicas == []
+            with pytest.raises(LaunchError, match="not all files of"):
+                _ = model.model_path
+
+    run(body)
+
+
+class Lost:
+    """Files that a download does not bring."""
+
+    def has_any(self) -> bool:
+        return False
+
+    def path(self) -> None:
+        return None
+
+    def release(self) -> None:
+        """Nothing is held."""
+
+    async def fetch(self, on_progress: Callable[[Progress], None]) -> None:
+        """It ends well."""

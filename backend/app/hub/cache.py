@@ -69,7 +69,7 @@ class HFCacheManager:
         self._env = download.environment(env, str(cache_dir), xet=xet)
         self._xet = xet
         self._limits = limits or Limits()
-        self._running: dict[tuple[str, str | None], _Running] = {}
+        self._running: dict[Want, _Running] = {}
         self._handed_out: list[HubFiles] = []
 
     # ---- models -----------------------------------------------------------------------------
@@ -94,11 +94,14 @@ class HFCacheManager:
         return next((f.repos for f in self._handed_out if f.want.repo == repo), (repo,))
 
     async def _fetch(self, want: Want, report: Report) -> None:
-        """Join the download of this repository, or begin it. The last to leave stops it."""
-        key = (want.repo, want.revision)
-        running = self._running.get(key)
+        """Join the download of just this, or begin it. The last to leave stops it.
+
+        Who wants other files of the same repository has a download of their own; the children
+        take turns.
+        """
+        running = self._running.get(want)
         if running is None or running.task.done():
-            running = self._running[key] = self._begin(want)
+            running = self._running[want] = self._begin(want)
         running.reports.append(report)
         try:
             await asyncio.wait({running.task})
@@ -106,8 +109,8 @@ class HFCacheManager:
         finally:
             running.reports.remove(report)
             if not running.reports:
-                if self._running.get(key) is running:
-                    del self._running[key]
+                if self._running.get(want) is running:
+                    del self._running[want]
                 running.task.cancel()
                 await asyncio.wait({running.task})
 
@@ -175,7 +178,7 @@ class HFCacheManager:
         Whether a model uses it is the caller's to know, without awaiting anything in between.
         """
         root = self._contained(repo)
-        if any(name == repo for name, _ in self._running):
+        if any(want.repo == repo for want in self._running):
             raise Conflict(f"{repo} is being downloaded; cancel that first.")
         with locked(self.cache_dir, repo):
             trash = self.cache_dir / f"{TRASH}{secrets.token_hex(4)}"

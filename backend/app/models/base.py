@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from backend.app.config import Settings
 from backend.app.engines.client import EngineClient
-from backend.app.engines.launcher import EngineSpec, Launcher
+from backend.app.engines.launcher import EngineSpec, Launcher, LaunchError
 from backend.app.errors import (
     Conflict,
     DeadlineExceeded,
@@ -145,8 +145,11 @@ class BaseModelWrapper(abc.ABC):
 
     @property
     def model_path(self) -> str:
-        """The complete files on disk. Only meaningful once they are there."""
-        return self.artifacts.path() or self.spec.source
+        """The complete files on disk. Raises LaunchError when they are not there."""
+        path = self.artifacts.path()
+        if path is None:
+            raise LaunchError(f"not all files of {self.spec.source} are on this disk (any more)")
+        return path
 
     def cache_has_artifacts(self) -> bool:
         """At least one file of the model is on disk; whether all are is `downloaded`."""

@@ -218,6 +218,13 @@ class Supervisor:
             return False
         finally:
             self._busy_with = None
+        if not model.downloaded:
+            reason = (
+                f"{model.spec.source} was downloaded and yet not all of its files are there: were"
+                " they removed meanwhile? Download it again."
+            )
+            await self._give_up(Failure(reason, code="files_missing", at=time.time()))
+            return False
         model.update_runtime("downloaded", model.spec.source)
         return True
 

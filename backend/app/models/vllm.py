@@ -184,7 +184,8 @@ class VllmModel(BaseModelWrapper):
     least_cache = 2 * GIB
 
     def legal_sizes(self) -> list[int]:
-        return legal_parallel_sizes(self.model_path)
+        path = self.artifacts.path()
+        return legal_parallel_sizes(path) if path else [1]
 
     def own_share(self) -> float | None:
         """An operator's own --gpu-memory-utilization wins on the command line, so here too."""
