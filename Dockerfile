@@ -40,8 +40,8 @@ RUN PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1 \
     tools/setup/venv /opt/venv requirements/cuda${CUDA_STACK}.txt
 
 # What engines compile lies beside the models, so that the next start need not compile it again.
-# Docker kills ten seconds after `docker stop`: the drain fits that, and whoever gives the container
-# longer (run_docker.sh, compose.yaml) sets both.
+# Docker kills ten seconds after `docker stop`: the drain and then the engines' end fit that, and
+# whoever gives the container longer (run_docker.sh, compose.yaml) sets both.
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/home/gateway \
     USER=gateway \
@@ -50,7 +50,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     MODEL_SET=real \
     MODEL_CACHE_DIR=/models \
     FRONTEND_DIST=/app/frontend \
-    DRAIN_S=5 \
+    DRAIN_S=4 \
+    ENGINE_TERM_S=4 \
     XDG_CACHE_HOME=/models/.cache \
     VLLM_CACHE_ROOT=/models/.cache/vllm \
     TORCHINDUCTOR_CACHE_DIR=/models/.cache/torchinductor \

@@ -9,7 +9,7 @@ SHELL := /bin/bash
 VENV  := .venv
 PY    := $(VENV)/bin/python
 UV    := $(VENV)/bin/uv
-STACK := $(shell tools/setup/stack)
+STACK := $(or $(shell tools/setup/stack),$(error there is no engine stack to install))
 
 .PHONY: serve install test test-fast lint bench demo-models lock audit sbom clean
 .DEFAULT_GOAL := serve

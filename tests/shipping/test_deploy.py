@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from backend.app.config import QwenSettings, Settings
+from backend.app.setting_names import known
 from tests.support.docker import Docker, succeed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,11 +36,16 @@ def _known(names: object) -> None:
     assert set(names) <= SETTINGS
 
 
+def _default(value: str) -> str:
+    """`${NAME:-30}s` when NAME is not set."""
+    return re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value)
+
+
 @pytest.mark.usefixtures("own_files")
 def test_compose_says_what_the_script_says(docker: Docker) -> None:
     argv, _ = succeed(docker)
     line = " ".join(argv)
-    assert f"--stop-timeout {COMPOSE['stop_grace_period'].removesuffix('s')} " in line
+    assert f"--stop-timeout {_default(COMPOSE['stop_grace_period']).removesuffix('s')} " in line
     assert f"--restart {COMPOSE['restart']} " in line
     assert f"--shm-size {COMPOSE['shm_size'].removesuffix('b')} " in line
     for limit, value in COMPOSE["ulimits"].items():
@@ -52,21 +58,35 @@ def test_compose_says_what_the_script_says(docker: Docker) -> None:
 
 def test_compose_passes_secrets_by_name() -> None:
     environment = COMPOSE["environment"]
-    _known(environment)
-    for name in ("HUGGINGFACE_TOKEN", "OPENAI_API_KEYS", "ADMIN_API_KEYS"):
+    others = {name for name in environment if name.lower().endswith("_proxy")} | {"HF_ENDPOINT"}
+    _known(set(environment) - others - {"HF_TOKEN"})
+    for name in ("HUGGINGFACE_TOKEN", "HF_TOKEN", "OPENAI_API_KEYS", "ADMIN_API_KEYS", *others):
         assert environment[name] is None
+
+
+@pytest.mark.parametrize("name", known())
+def test_every_setting_in_dotenv_reaches_through_compose(name: str) -> None:
+    """`environment` goes over `env_file`: there a setting is the container's own, or passed on."""
+    assert COMPOSE["env_file"] == [{"path": ".env", "required": False}]
+    fixed = {"MODEL_CACHE_DIR", "LOG_DIR", "API_HOST", "API_PORT", "FRONTEND_DIST"}
+    environment = COMPOSE["environment"]
+    if name in fixed or name.endswith("_PYTHON"):
+        assert "$" not in environment[name]
+    elif environment.get(name) is not None:
+        assert re.fullmatch(rf"\$\{{{name}:-\d+\}}", environment[name])
 
 
 def test_the_drain_fits_what_each_gives_it() -> None:
     environment = COMPOSE["environment"]
-    least = int(environment["DRAIN_S"]) + ENGINE_TERM_S + 10
-    assert int(COMPOSE["stop_grace_period"].removesuffix("s")) >= least
+    least = int(_default(environment["DRAIN_S"])) + int(_default(environment["ENGINE_TERM_S"])) + 10
+    assert int(_default(COMPOSE["stop_grace_period"]).removesuffix("s")) >= least
 
     pod = OBJECTS["Deployment"]["spec"]["template"]["spec"]
     container = pod["containers"][0]
-    (drain,) = [int(e["value"]) for e in container["env"] if e["name"] == "DRAIN_S"]
+    told = {each["name"]: int(each["value"]) for each in container["env"]}
     pause = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert pod["terminationGracePeriodSeconds"] >= pause + drain + ENGINE_TERM_S + 10
+    least = pause + told["DRAIN_S"] + told["ENGINE_TERM_S"] + 10
+    assert pod["terminationGracePeriodSeconds"] >= least
 
     stop = re.search(r"^TimeoutStopSec=(\d+)$", UNIT.read_text(), re.MULTILINE)
     assert stop
@@ -90,6 +110,13 @@ def test_kubernetes_runs_one_gateway_on_one_gpu_node() -> None:
     mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
     assert mounted == {"/models", "/dev/shm"}
     assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+
+
+def test_no_secret_is_on_kubectls_command_line() -> None:
+    for path in (ROOT / "deploy" / "kubernetes.yaml", ROOT / "doc" / "deployment.md"):
+        text = path.read_text()
+        assert "--from-env-file=servertestllm.env" in text
+        assert "--from-literal" not in text
 
 
 def test_the_service_leads_to_the_pod() -> None:

@@ -112,3 +112,29 @@ def test_no_python_that_fits_is_said(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "wants one of: 9.9" in done.stderr
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_the_python_that_is_named_and_no_other(tmp_path: Path, fits: bool) -> None:
+    """Even where another one fits better: the one found first may lie in somebody's home."""
+    wanted = tmp_path / "future.txt"
+    wanted.write_text("# python: 9.8 9.9\n")
+    for name, version in (("python3", "9.8"), ("named", "9.9" if fits else "9.7")):
+        fake = tmp_path / name
+        fake.write_text(f'#!/bin/sh\n[ "$1" != -m ] || exit 1\necho {version}\n')
+        fake.chmod(0o755)
+    done = subprocess.run(
+        [str(ROOT / "tools/setup/venv"), str(tmp_path / "venv"), str(wanted)],
+        cwd=ROOT,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "PYTHON": str(tmp_path / "named")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1  # none of them is a real Python
+    if fits:
+        assert done.stdout == f"Making {tmp_path}/venv with 9.9\n"
+    else:
+        assert done.stdout == ""
+        assert f"PYTHON={tmp_path}/named does not fit" in done.stderr
