@@ -412,6 +412,37 @@ def test_growth_that_may_be_anothers_is_not_believed_without_measure(tmp_path: P
     run(twice)
 
 
+def test_what_others_gave_back_during_a_load_is_not_learned_as_a_smaller_need(
+    tmp_path: Path,
+) -> None:
+    """The device's figure is as before the load: nobody takes that for a model that takes none."""
+
+    async def body(before: int) -> int:
+        says = {"engine_args": "--fake-kv-gib 3 --fake-load-s 1"}
+        async with machine(tmp_path, 1, qwen=CHAT | says) as (gpus, registry):
+            gpus.foreign[0] = before
+            qwen = registry.get("qwen")
+            goal = qwen.load()
+            while not qwen.replicas:
+                await qwen.changed()
+            grant = qwen.replicas[0].grant
+            assert grant
+            gpus.foreign[0] = max(0, before - int(grant.memory_share * H200))
+            await qwen.settled(goal, 30)
+            assert qwen.state is State.READY
+            await down(qwen)
+            gpus.foreign[0] = H200 - 40 * GIB
+            await qwen.settled(qwen.load(), 30)
+            assert qwen.failure
+            assert qwen.failure.code == "insufficient_memory"
+            return grant.held[0]
+
+    async def twice() -> None:
+        assert await body(70 * GIB) == await body(70 * GIB)
+
+    run(twice)
+
+
 def test_the_next_load_knows_what_the_last_one_took(tmp_path: Path) -> None:
     async def body(excess: int) -> int:
         says = {"engine_args": "--fake-kv-gib 3"}

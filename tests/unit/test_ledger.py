@@ -227,3 +227,15 @@ def test_what_another_program_gives_back_may_be_granted() -> None:
     ledger.hold("next", [Grant((0,), 0.1, (20 * GIB,))], reading(7), begun=True)
     ledger.prove("next-0", reading(22), set())
     assert entry(ledger, "next-0") == (15, 15, "device")
+
+
+def test_what_loads_while_others_give_back_is_not_measured_by_the_device() -> None:
+    ledger = Ledger()
+    ledger.hold("a", [Grant((0,), 0.5, (40 * GIB,))], reading(30), begun=True)
+    ledger.watch(reading(10))
+    ledger.prove("a-0", reading(45), set())
+    assert entry(ledger) == (15, 15, "ledger")
+    ledger.release("a")
+    ledger.hold("b", [Grant((0,), 0.5, (40 * GIB,))], reading(5), begun=True)
+    ledger.prove("b-0", reading(35), set())
+    assert entry(ledger, "b-0") == (30, 30, "device")

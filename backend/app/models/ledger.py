@@ -16,6 +16,9 @@ from typing import Literal
 from backend.app.gpu.probe import Gpu, Reading
 from backend.app.models.placement import Books, Grant, Hold, gib
 
+NOISE_BYTES = 256 << 20
+"""So much may come and go on a GPU without meaning anything: the driver's own."""
+
 By = Literal["process", "device", "ledger"]
 """How a figure was found: asked of the driver, measured as growth, or in proportion to grants."""
 
@@ -69,6 +72,9 @@ class Ledger:
     less when less is in use now."""
     _began: dict[int, int] = field(default_factory=dict)
     """GPU -> what was in use when those that load there began, known ones not counted."""
+    _fell: set[int] = field(default_factory=set)
+    """GPUs where less than that was seen since: other programs gave back while these loaded, so
+    that the growth says nothing about them."""
 
     # ---- what happens -----------------------------------------------------------------------
 
@@ -89,6 +95,7 @@ class Ledger:
                 self._before[gpu.index] = self._others(gpu)
             if all(e.model == model for e in self._loading(gpu.index)):
                 self._began[gpu.index] = self._others(gpu)
+                self._fell.discard(gpu.index)
         self._tidy()
 
     def prove(self, replica: str, reading: Reading, processes: Collection[int]) -> None:
@@ -118,10 +125,12 @@ class Ledger:
     def settle(self, reading: Reading) -> None:
         """Say what each has taken where all that loaded on a GPU are proven by now."""
         for gpu in reading.gpus:
+            self._compare(gpu)
             loading, growth = self._loading(gpu.index), self._growth(gpu)
             if all(e.proven for e in loading):
                 whole = sum(e.held for e in loading) or 1
-                by: By = "device" if len(loading) == 1 else "ledger"
+                alone = len(loading) == 1 and gpu.index not in self._fell
+                by: By = "device" if alone else "ledger"
                 for entry in loading:
                     self._settle(entry, growth * entry.held // whole, by)
         self._tidy()
@@ -129,6 +138,7 @@ class Ledger:
     def watch(self, reading: Reading) -> None:
         """Remember the most that each was seen to take, as far as that can be told."""
         for gpu in reading.gpus:
+            self._compare(gpu)
             loading = self._loading(gpu.index)
             if len(loading) == 1:
                 loading[0].peak = max(loading[0].peak, self._growth(gpu))
@@ -216,6 +226,12 @@ class Ledger:
         others = self._others(gpu)
         return max(0, others - self._began.get(gpu.index, others))
 
+    def _compare(self, gpu: Gpu) -> None:
+        """Notice other programs that give back while somebody loads."""
+        began = self._began.get(gpu.index)
+        if began is not None and self._others(gpu) < began - NOISE_BYTES:
+            self._fell.add(gpu.index)
+
     def _note(self, reading: Reading) -> None:
         """What is in use besides. Of one that starts again after a crash it is noted a little late:
         what it has by then counts twice."""
@@ -239,6 +255,7 @@ class Ledger:
             del self._before[gpu]
         for gpu in [g for g in self._began if not self._loading(g)]:
             del self._began[gpu]
+        self._fell &= self._began.keys()
 
 
 def _by_process(entry: Entry, gpu: Gpu) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -13,8 +14,8 @@ from backend.app.config import Settings
 from backend.app.engines.launcher import Engine
 from backend.app.gpu.probe import Gpu, Reading
 from backend.app.gpu.reader import GPUReader, Unreadable
-from backend.app.models.ledger import Ledger, Memory
-from backend.app.models.needs import Needs
+from backend.app.models.ledger import NOISE_BYTES, Ledger, Memory
+from backend.app.models.needs import Needs, weight_bytes
 from backend.app.models.placement import RESERVE_BYTES, gib
 
 if TYPE_CHECKING:
@@ -28,10 +29,10 @@ MEASURE_S = 5.0
 LOOK_S = 0.2
 LONGEST_LOOK_S = 1.0
 """Usually milliseconds."""
-NOISE_BYTES = 256 << 20
-"""Less than this that does not come back is the driver's own, or another program's growth."""
 MOST_GROWTH = 2
 """So many times its grant is believed of a model when only the device as a whole was measured."""
+LEAST_OF_WEIGHTS = 0.5
+"""So much of its weights on disk at least, then: an engine may halve them while it loads."""
 NOTHING = Reading("none", ())
 
 
@@ -194,7 +195,22 @@ class Meter:
             fixed -= replica.cache_bytes * gpus
         if model.elastic:
             fixed -= RESERVE_BYTES * gpus
+        if memory.by == "device" and fixed < await asyncio.to_thread(_least, model):
+            log.info(
+                "%s: %s measured on the device is no measure of it: others gave back meanwhile",
+                replica.name,
+                gib(max(0, fixed)),
+            )
+            return
         await asyncio.to_thread(self._needs.learn, model.spec, fixed=max(0, fixed), peak=peak)
+
+
+def _least(model: BaseModelWrapper) -> float:
+    """What it takes at the very least, by its files. Blocking."""
+    path = model.artifacts.path()
+    with contextlib.suppress(OSError):
+        return weight_bytes(path) * LEAST_OF_WEIGHTS if path else 0
+    return 0
 
 
 def _still_held(gpu: Gpu, before: Held) -> int:
