@@ -8,7 +8,7 @@
 #                      own builder keeps its layers itself
 #   BUILD_LOG          everything that was printed (build/docker-build.log)
 #   MIN_FREE_GB        refuse to begin with less (60)
-#   DRY_RUN=1          print the command only
+#   DRY_RUN=true       print the command only
 set -euo pipefail
 cd "$(dirname "$0")"
 # shellcheck source=/dev/null

@@ -12,8 +12,8 @@
 #   CONTAINER_USER         uid:gid (the owner of MODEL_CACHE_DIR)
 #   GPUS                   as docker's --gpus (all); GPUS=none for none
 #   SHM_SIZE (16g), RESTART_POLICY (unless-stopped), HEALTH_WAIT_S (90)
-#   FOLLOW_CONTAINER_LOGS=1   stay and follow the logs
-#   DRY_RUN=1              print the command only
+#   FOLLOW_CONTAINER_LOGS=true   stay and follow the logs
+#   DRY_RUN=true           print the command only
 #
 # Every setting of the gateway (doc/operations.md) that is exported here is passed on by name, so that
 # no value shows in a process list; ./.env is mounted. Local models, certificates and SPOOL_DIR, named
@@ -225,7 +225,7 @@ if ! output=$("${command[@]}" 2>&1); then
         hint="Containers get no GPU here: install nvidia-container-toolkit and restart Docker." ;;
     *"already allocated"* | *"address already in use"*)
         hint="Port $port is taken: set HOST_PORT to another." ;;
-    *) hint="The command was: DRY_RUN=1 $0" ;;
+    *) hint="The command was: DRY_RUN=true $0" ;;
     esac
     die "$output" "$hint"
 fi

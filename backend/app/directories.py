@@ -23,7 +23,10 @@ def usable_cache_dir(settings: Settings) -> tuple[Path, str]:
         cure = "Choose another directory."
         if problem == DENIED:
             owner = f"{os.geteuid()}:{os.getegid()}"
-            cure = f"Run, on the host if it is mounted from there:\n  chown -R {owner} {wanted}"
+            cure = (
+                f"Run (in a container: on the host, for the directory that is mounted on {wanted}):"
+                f"\n  chown -R {owner} {wanted}"
+            )
         raise ConfigError(f"MODEL_CACHE_DIR={wanted} cannot be written ({problem}). {cure}")
     fallback = user_dir("cache") / "models"
     second = _not_writable(fallback)
@@ -33,6 +36,18 @@ def usable_cache_dir(settings: Settings) -> tuple[Path, str]:
         f"Models can be kept neither in {wanted} ({problem}) nor in {fallback} ({second})."
         " Set MODEL_CACHE_DIR to a directory that can be written."
     )
+
+
+def readable_cache_dir(settings: Settings) -> Path:
+    """Where the models are, for who only reads them: a directory that was set need not be writable.
+
+    Raises ConfigError like `usable_cache_dir` where there is none yet or it cannot be read.
+    """
+    wanted = settings.model_cache_dir
+    readable = wanted.is_dir() and os.access(wanted, os.R_OK | os.X_OK)
+    if readable and is_explicit(settings, "model_cache_dir"):
+        return wanted
+    return usable_cache_dir(settings)[0]
 
 
 def _not_writable(path: Path) -> str | None:

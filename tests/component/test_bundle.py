@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -52,14 +53,19 @@ def full(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cache
 
 
+GATEWAY = (sys.executable, "-W", "error", "-m", "backend.app")
+BOUND_BY_RIGHTS = ("setpriv", "--bounding-set=-dac_override") if os.geteuid() == 0 else ()
+"""In front of a command: the rights of files hold for root too."""
+
+
 def command(
-    *arguments: str | Path, cache: Path, **settings: str
+    *arguments: str | Path, cache: Path, before: tuple[str, ...] = (), **settings: str
 ) -> subprocess.CompletedProcess[str]:
     """`python -m backend.app bundle …`, as a user runs it: without a Hub to ask."""
     env = {"PATH": os.environ["PATH"], "HOME": str(cache), "PYTHONPATH": str(ROOT)}
     own = {"MODEL_CACHE_DIR": str(cache), "HF_ENDPOINT": "http://127.0.0.1:9", **MODELS}
     return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "backend.app", "bundle", *map(str, arguments)],
+        [*before, *GATEWAY, "bundle", *map(str, arguments)],
         env=env | own | settings,
         cwd=cache,
         capture_output=True,
@@ -199,6 +205,25 @@ def test_a_pinned_revision_is_asked_for_by_its_name(hub: FakeHub, tmp_path: Path
     directory = RepoDir(second, "org/asr")
     assert (directory.snapshot(commit) / "asr.nemo").is_file()
     assert directory.commit_of(None) is None, "only that commit was asked for"
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="root may write everywhere without it")
+def test_making_and_verifying_only_read_the_cache(full: Path, tmp_path: Path) -> None:
+    """Whoever may read the cache may make a bundle of it; to install one it must be writable."""
+    cache, out = tmp_path / "cache", tmp_path / "models.tar"
+    shutil.copytree(full, cache, symlinks=True)
+    below = sorted(cache.rglob("*"))
+    for path in (cache, *below):
+        if not path.is_symlink():
+            path.chmod(0o555 if path.is_dir() else 0o444)
+    made = command("-o", out, cache=cache, before=BOUND_BY_RIGHTS)
+    assert made.returncode == 0, made.stderr
+    verified = command("--verify", out, cache=cache, before=BOUND_BY_RIGHTS)
+    assert verified.returncode == 0, verified.stderr
+    assert sorted(cache.rglob("*")) == below
+    installed = command("--install", out, cache=cache, before=BOUND_BY_RIGHTS)
+    assert installed.returncode == 2
+    assert f"is mounted on {cache}):\n  chown -R " in installed.stderr
 
 
 # ---- what cannot be bundled --------------------------------------------------------------------

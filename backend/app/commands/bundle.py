@@ -10,7 +10,7 @@ from typing import Any
 from backend.app import __version__
 from backend.app.commands.configured import files_of, to_fetch
 from backend.app.config import ConfigError, Settings, load_settings
-from backend.app.directories import usable_cache_dir
+from backend.app.directories import readable_cache_dir, usable_cache_dir
 from backend.app.errors import Conflict
 from backend.app.hub import bundle, bundle_install, bundle_make
 from backend.app.hub.bundle import BundleError
@@ -55,7 +55,7 @@ def run(settings: Settings, chosen: argparse.Namespace) -> int:
 
 
 def _make(settings: Settings, keys: list[str], output: Path) -> None:
-    cache_dir, _ = usable_cache_dir(settings)
+    cache_dir = readable_cache_dir(settings)
     models = _models(settings, keys, cache_dir)
     contents = bundle_make.collect(__version__, cache_dir, models, _tell)
     fingerprint = bundle_make.write(contents, output, _tell)
