@@ -221,6 +221,9 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Level.WARN,
         "and 80.0 GiB are wanted",
     )
+    monkeypatch.setenv("QWEN_MODEL", "org/small")
+    assert only(storage.disk(patient(tmp_path, model_set="real"))).level is Level.OK
+    monkeypatch.delenv("QWEN_MODEL")
     Usage.free = 1 << 30
     assert only(storage.disk(patient(tmp_path))).level is Level.WARN
 
@@ -366,6 +369,8 @@ def test_libraries_that_do_not_fit_this_machine(tmp_path: Path) -> None:
 
 
 def test_an_environment_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "python").write_text("#!/gone\n")
+    (tmp_path / "python").chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QWEN_PYTHON", str(tmp_path / "python"))
         asked = patient(tmp_path, env={"PATH": os.environ["PATH"]})

@@ -317,6 +317,29 @@ def test_a_cache_that_cannot_be_written(hub: FakeHub, tmp_path: Path) -> None:
     fails(desk, "cache_unusable", str(desk.cache))
 
 
+@pytest.mark.parametrize("where", ["refs/main", "blobs", "partials", "manifests"])
+def test_what_is_of_another_type_than_it_should_be_is_named(
+    hub: FakeHub, tmp_path: Path, where: str
+) -> None:
+    desk = Desk(hub, tmp_path / "cache")
+    victim = desk.repo(REPO).root / where
+    if where == "refs/main":
+        (victim / "inside").mkdir(parents=True)
+    else:
+        victim.parent.mkdir(parents=True)
+        victim.write_text("a file")
+    fails(desk, "cache_unusable", str(victim), "remove it and download again")
+
+
+def test_a_blob_that_is_a_directory_is_named(hub: FakeHub, tmp_path: Path) -> None:
+    desk = Desk(hub, tmp_path / "cache")
+    complete(desk)
+    blob = (next(desk.repo(REPO).root.glob("snapshots/*")) / WEIGHTS).resolve()
+    blob.unlink()
+    blob.mkdir()
+    fails(desk, "cache_unusable", str(blob), "remove it and download again")
+
+
 # ---- no network at all --------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from backend.app.engines.launcher import LaunchError
 from backend.app.errors import Conflict, EngineError, GatewayError, Loading, ModelFailed, QueueFull
+from backend.app.hub.errors import DownloadFailed
 from backend.app.models.base import BaseModelWrapper
 from backend.app.models.contracts import Lease
 from backend.app.models.state import Progress, State
@@ -466,3 +467,27 @@ class Lost:
 
     async def fetch(self, on_progress: Callable[[Progress], None]) -> None:
         """It ends well."""
+
+
+@pytest.mark.parametrize(
+    ("code", "lasts"), [("repository_not_found", True), ("nothing_to_load", True), ("gated", True),
+                        ("disk_full", False), ("hub_unreachable", False)]
+)  # fmt: skip
+def test_a_download_that_failed_says_so_and_whether_to_try_again(
+    tmp_path: Path, code: str, lasts: bool
+) -> None:
+    class Refused(Lost):
+        async def fetch(self, on_progress: Callable[[Progress], None]) -> None:
+            raise DownloadFailed(code, "For a reason.")
+
+    async def body() -> None:
+        async with fake_model(tmp_path) as model:
+            model.artifacts = Refused()
+            with pytest.raises(
+                ModelFailed, match=r"could not be downloaded: For a reason\."
+            ) as bad:
+                async with model.lease():
+                    pass
+            assert (bad.value.code, bad.value.permanent) == (code, lasts)
+
+    run(body)

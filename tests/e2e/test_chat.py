@@ -285,6 +285,11 @@ def test_nothing_is_left_in_flight(http: httpx.Client) -> None:
     assert "vllm:" in http.get("/metrics/qwen").text
 
 
+def test_replicas_are_counted_from_zero(http: httpx.Client) -> None:
+    wrong = http.get("/metrics/qwen", params={"replica": -1})
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "replica")
+
+
 def test_the_history_has_counts_and_no_content(http: httpx.Client) -> None:
     http.post("/v1/chat/completions", json=chat("secret words", max_tokens=3))
     newest = http.get("/api/admin/requests").json()["recent"][0]

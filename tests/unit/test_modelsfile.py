@@ -54,7 +54,7 @@ idle_unload_s = 1800
 max_in_flight = 8
 max_queue = 16
 engine_args = ["--seed", "1 2"]
-python = "/opt/venv/bin/python"
+python = "/bin/false"
 aliases = ["gpt-4o-mini"]
 max_model_len = 4096
 
@@ -82,7 +82,7 @@ pin = true
     assert (small.gpu_ids, small.replicas, small.idle_unload_s) == ((6, 7), 2, 1800)
     assert (small.max_in_flight, small.max_queue, small.max_model_len) == (8, 16, 4096)
     assert small.engine_args == ("--seed", "1 2")
-    assert small.python == "/opt/venv/bin/python"
+    assert small.python == "/bin/false"
     assert (small.source, small.local, small.demo) == (str(tmp_path), True, False)
     embedder = found["embedder"]
     assert (embedder.kind, embedder.revision) == (Kind.EMBEDDING, "main")
@@ -117,13 +117,15 @@ def test_the_environment_wins_over_the_file_for_the_first_three(
         ("[qwen]\nlanguages = ['en']", 2, "a model for chat has no such setting; remove it"),
         ("[a]\nmodel = 'org/a'", 1, "[a] kind: it is missing: write kind ="),
         ("[a]\nmodel = 'org/a'\nkind = 'embeddings'", 3, "did you mean embedding?"),
-        ("[a]\nkind = 7", 2, "7: use one of chat, embedding, asr, diarization"),
+        ("[a]\nkind = 7\nmodel = 'o/a'", 2, "7: use one of chat, embedding, asr, diarization"),
         ("[canary]\nkind = 'chat'", 2, "canary is for asr: leave kind out"),
         ("[a]\nkind = 'asr'", 1, '[a] model: it is missing: write model = "owner/name"'),
         ("[a]\nkind = 'asr'\nmodel = ''", 3, "it is missing"),
         ("[a]\nkind = 'asr'\nmodel = 'name'", 3, "name: write a Hub repository as owner/name"),
         ("[a]\nkind = 'asr'\nmodel = 'o/x--y'", 3, "o/x--y: write a Hub repository as owner/name"),
         ("[a]\nkind = 'asr'\nmodel = 'o/a'\nrevision = '/main'", 4, "/main: write a commit"),
+        ("[qwen]\ngpu_ids = [0, 1, 0]", 2, "0,1,0: the same GPU is named twice"),
+        ("[qwen]\npython = '/no/python'", 2, "/no/python: there is no such program"),
         ("[a]\nkind = 'asr'\nmodel = '/none'", 3, "/none: there is no such path"),
         ("[a]\nkind = 'asr'\nmodel = 'o/a'\ngpu_ids = [\n0,\n'b',\n]", 4, "write gpu_ids = [0, 1]"),
         ("[qwen]\nreplicas = 0", 2, "0: write a number from 1 to 64, or auto"),
@@ -165,6 +167,13 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines(
     found = complaints("[a]\nkind = 'chat'\nmodel = 'x'\n[qwen]\nreplica = 1\nmax_queue = -1\n")
     assert [text.split(": ")[0] for text in found[:3]] == [f"models.toml:{n}" for n in (3, 5, 6)]
     assert found[3].startswith("CANARY_MODEL=nothing: ")  # where it was set
+
+
+def test_a_wrong_kind_hides_no_other_mistake() -> None:
+    found = complaints("[a]\nkind = 'chta'\nreplica = 1\nmax_queue = -1\nlanguages = ['en']\n")
+    assert [text.split(": ")[0] for text in found] == [f"models.toml:{n}" for n in (1, 2, 3, 4)]
+    assert "did you mean chat?" in found[1]
+    assert "did you mean replicas?" in found[2]
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def wrapper(tmp_path: Path, engine_args: str = "") -> PyannoteDiarizationModel:
     (tmp_path / "pipeline").mkdir()
     (tmp_path / "pipeline" / "config.yaml").touch()
     own = PyannoteSettings.model_validate(
-        {"model": str(tmp_path / "pipeline"), "python": "/other/python", "engine_args": engine_args}
+        {"model": str(tmp_path / "pipeline"), "python": "/bin/false", "engine_args": engine_args}
     )
     spec = build_spec("pyannote", Kind.DIARIZATION, own, demo_set=False)
     return PyannoteDiarizationModel(
@@ -41,7 +41,7 @@ def test_the_worker_is_started_with_what_it_needs(
     model = wrapper(tmp_path, "--window-s 600 --same-voice 0.4")
     spec = model.engine_spec(0, Grant(gpus, 0.0))
     assert list(spec.argv(Address(socket="/run/s"))) == [
-        *("/other/python", "-m", "backend.app.workers.pyannote"),
+        *("/bin/false", "-m", "backend.app.workers.pyannote"),
         *("--model", str(tmp_path / "pipeline"), "--device", device, "--uds", "/run/s"),
         *("--cache", str(tmp_path / "cache")),
         *("--window-s", "600", "--same-voice", "0.4"),

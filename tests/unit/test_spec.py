@@ -86,6 +86,8 @@ def test_what_may_be_a_revision_is_one(name: str) -> None:
 def test_gpus_that_replicas_cannot_share_are_no_setting() -> None:
     with pytest.raises(ConfigError, match=r"QWEN_GPU_IDS=0,1,2: 3 GPUs .* 2 replicas"):
         qwen(gpu_ids=[0, 1, 2], replicas=2)
+    with pytest.raises(ConfigError, match="QWEN_GPU_IDS=0,0: the same GPU is named twice"):
+        qwen(gpu_ids=[0, 0])
     assert qwen(gpu_ids=[0, 1, 2], replicas="auto").gpu_ids == (0, 1, 2)
 
 
@@ -116,7 +118,9 @@ def test_engine_arguments_are_split_as_by_a_shell() -> None:
 
 def test_an_engine_runs_in_our_python_unless_another_is_named() -> None:
     assert qwen().python == sys.executable
-    assert qwen(python="/opt/venv/bin/python").python == "/opt/venv/bin/python"
+    assert qwen(python="/bin/false").python == "/bin/false"
+    with pytest.raises(ConfigError, match="QWEN_PYTHON=/no/python: there is no such program"):
+        qwen(python="/no/python")
 
 
 def test_only_chat_has_a_context_length() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 
 from backend.app.api.deps import Gate
@@ -48,7 +48,9 @@ async def metrics(gateway: Gate) -> Response:
 
 
 @router.get("/metrics/{key}", operation_id="engine_metrics")
-async def engine_metrics(key: str, gateway: Gate, replica: int = 0) -> Response:
+async def engine_metrics(
+    key: str, gateway: Gate, replica: Annotated[int, Query(ge=0)] = 0
+) -> Response:
     """An engine's own figures, passed through from one of its replicas."""
     model = gateway.registry.get(key)
     ready = [r for r in model.replicas if r.state is State.READY and r.index == replica]

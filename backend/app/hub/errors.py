@@ -14,15 +14,19 @@ LASTING_CODES = TOKEN_CODES | {
     "nothing_to_load",
 }
 """Failures that trying again does not cure by itself."""
+DOWNLOAD_CODES = LASTING_CODES | {
+    "hub_unreachable",
+    "download_stalled",
+    "checksum_mismatch",
+    "disk_full",
+    "cache_unusable",
+    "download_failed",
+}
+"""All that a download fails of."""
 
 
 class DownloadFailed(ModelFailed):
-    """`code` says of what:
-
-    gated, invalid_token, repository_not_found, revision_not_found, repository_disabled,
-    file_not_found, bad_repository, nothing_to_load; hub_unreachable, download_stalled,
-    checksum_mismatch; disk_full, cache_unusable; download_failed (a crash of the child).
-    """
+    """`code`, one of DOWNLOAD_CODES, says of what; download_failed is a crash of the child."""
 
     def __init__(self, code: str, message: str, url: str | None = None) -> None:
         super().__init__(message, code=code, permanent=code in LASTING_CODES)

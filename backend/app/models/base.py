@@ -26,6 +26,7 @@ from backend.app.errors import (
     ModelFailed,
     Unloaded,
 )
+from backend.app.hub.errors import DOWNLOAD_CODES, LASTING_CODES
 from backend.app.models import refusals
 from backend.app.models.admission import Admission
 from backend.app.models.balance import balance
@@ -319,11 +320,12 @@ class BaseModelWrapper(abc.ABC):
 
     def model_failed(self, failure: Failure, retry_after: float | None = None) -> ModelFailed:
         """What a request is told of a failure."""
+        what = "downloaded" if failure.code in DOWNLOAD_CODES else "started"
         return ModelFailed(
-            f"The model '{self.key}' could not be started: {failure.reason}",
+            f"The model '{self.key}' could not be {what}: {failure.reason}",
             code=failure.code,
             retry_after=retry_after or self.settings.failed_retry_s,
-            permanent=failure.code == "cuda_required",
+            permanent=failure.code in LASTING_CODES | {"cuda_required"},
         )
 
     def cut_off(self) -> Unloaded:

@@ -34,6 +34,12 @@ SETTINGS: dict[Kind, type[ModelSettings]] = {
     Kind.DIARIZATION: ModelSettings,
 }
 """What can be set for each kind of model."""
+
+
+class AnyKind(VllmSettings, AsrSettings):
+    """All that can be set, for a table whose kind is not known."""
+
+
 FIRST = {"qwen": Kind.CHAT, "canary": Kind.ASR, "pyannote": Kind.DIARIZATION}
 """The models that every gateway has, whatever the file says."""
 MAX_BYTES = 256 * 1024
@@ -133,9 +139,7 @@ def _read_table(file: ModelsFile, key: str, table: Any) -> None:
         )
         return
     kind = _kind(file, key, table)
-    if kind is None:
-        return
-    settings = SETTINGS[kind]
+    settings = SETTINGS[kind] if kind else AnyKind
     known = {name: value for name, value in table.items() if name in settings.model_fields}
     for name in table.keys() - known.keys() - {"kind"}:
         file.complain(key, name, _unknown(name, kind))
@@ -144,7 +148,9 @@ def _read_table(file: ModelsFile, key: str, table: Any) -> None:
             key, "model", 'it is missing: write model = "owner/name", or a path that begins with /'
         )
     try:
-        file.tables[key] = Table(kind, settings.model_validate(known))
+        own = settings.model_validate(known)
+        if kind is not None:
+            file.tables[key] = Table(kind, own)
     except ValidationError as exc:
         for error in exc.errors(include_url=False):
             name = str(error["loc"][0])
@@ -171,9 +177,9 @@ def _kind(file: ModelsFile, key: str, table: dict[str, Any]) -> Kind | None:
     return None
 
 
-def _unknown(name: str, kind: Kind) -> str:
-    known = ["kind", *SETTINGS[kind].model_fields]
-    if any(name in settings.model_fields for settings in SETTINGS.values()):
+def _unknown(name: str, kind: Kind | None) -> str:
+    known = ["kind", *(SETTINGS[kind] if kind else AnyKind).model_fields]
+    if kind and name in AnyKind.model_fields:
         return f"a model for {kind.value} has no such setting; remove it"
     near = _nearest(name, known)
     return f"there is no such setting{near or '; known: ' + ', '.join(sorted(known))}"

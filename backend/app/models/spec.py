@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -92,6 +93,7 @@ def _source(key: str, own: ModelSettings, demo_set: bool) -> tuple[str, bool, bo
 def build_spec(key: str, kind: Kind, own: ModelSettings, demo_set: bool) -> ModelSpec:
     source, local, demo = _source(key, own, demo_set)
     _check_layout(key, own)
+    _check_python(key, own)
     try:
         check_revision(own.revision)
     except BadName:
@@ -118,8 +120,17 @@ def build_spec(key: str, kind: Kind, own: ModelSettings, demo_set: bool) -> Mode
     )
 
 
+def _check_python(key: str, own: ModelSettings) -> None:
+    if own.python is not None and shutil.which(own.python) is None:
+        reason = "there is no such program: name the interpreter of an environment."
+        raise BadSetting(key, "python", reason, str(own.python))
+
+
 def _check_layout(key: str, own: ModelSettings) -> None:
     count = own.replicas
+    if len(set(own.gpu_ids)) < len(own.gpu_ids):
+        reason = "the same GPU is named twice."
+        raise BadSetting(key, "gpu_ids", reason, ",".join(map(str, own.gpu_ids)))
     if own.gpu_ids and count != "auto" and len(own.gpu_ids) % count:
         ids = ",".join(map(str, own.gpu_ids))
         reason = f"{len(own.gpu_ids)} GPUs cannot be shared equally by {count} replicas."

@@ -20,6 +20,7 @@ import msgspec
 from backend.app.workers.download_errors import (
     Explainer,
     Failure,
+    cache_unusable,
     disk_full,
     disk_needed,
     free_bytes,
@@ -198,7 +199,8 @@ def main() -> int:
             say(Failed(full.code, full.message))
         else:
             traceback.print_exc()
-            say(Failed("cache_unusable", f"{job.cache_dir} cannot be used: {exc.strerror}."))
+            unusable = cache_unusable(exc, job.cache_dir)
+            say(Failed(unusable.code, unusable.message))
     return 1
 
 

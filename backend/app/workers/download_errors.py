@@ -81,6 +81,14 @@ def disk_full(exc: OSError, cache_dir: str) -> Failure:
     )
 
 
+def cache_unusable(exc: OSError, cache_dir: str) -> Failure:
+    place = exc.filename2 or exc.filename
+    where = f"{os.fsdecode(place)} in {cache_dir}" if isinstance(place, (str, bytes)) else cache_dir
+    damaged = isinstance(exc, (IsADirectoryError, NotADirectoryError, FileExistsError))
+    cure = " It is not what belongs there: remove it and download again." if damaged else ""
+    return Failure("cache_unusable", f"{where} cannot be used: {exc.strerror}.{cure}")
+
+
 def disk_needed(cache_dir: str, missing: int, free: int, reserve: int) -> Failure:
     return Failure(
         "disk_full",
