@@ -1,12 +1,13 @@
-"""Waiting with a deadline, without losing a cancellation."""
+"""Waiting with a deadline, without losing a cancellation; work that nobody waits for."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
 import threading
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -35,6 +36,12 @@ def _seen(task: asyncio.Future[T]) -> None:
     """Whoever was cancelled meanwhile does not look at an error; asyncio would complain."""
     if not task.cancelled():
         task.exception()
+
+
+def background(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+    """A task that outlives who began it, and so does not log under the id of that request."""
+    loop = asyncio.get_running_loop()
+    return contextvars.Context().run(loop.create_task, work, name=name)
 
 
 class Bounded(Generic[T]):

@@ -212,6 +212,7 @@ def test_who_may_not_go_stays_and_the_refusal_has_the_numbers(tmp_path: Path, wh
                     async with b.lease():
                         pass
             assert refused.value.code == "insufficient_memory"
+            assert b.why_not() is None  # the gateway is as ready as it was
             assert a.state is State.READY
             assert "evicted" not in actions(a)
 

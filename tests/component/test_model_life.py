@@ -127,6 +127,7 @@ def test_requests_may_try_again_when_the_failure_is_old(tmp_path: Path) -> None:
                 with pytest.raises(ModelFailed):
                     async with model.lease():
                         pass
+            assert model.why_not() is None  # who is ready only after a request would never get one
             assert sum(a.action == "loading" for a in model.runtime.timeline) == 2
 
     run(body)

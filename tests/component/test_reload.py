@@ -145,9 +145,15 @@ def test_what_is_removed_is_drained_and_then_gone(tmp_path: Path) -> None:
 def test_a_model_that_comes_back_waits_for_its_predecessor(tmp_path: Path) -> None:
     with configured(tmp_path, small(engine_args=SLOW)) as running:
         running.load("small")
-        with streaming(running, "small", 20) as whole:
+        with streaming(running, "small", 40) as whole:
             running.reload("")
-            assert running.reload(small())["small"]["change"] == "added"
+            changes = running.reload(small() + small("other"))
+            assert {changes[key]["change"] for key in ("small", "other")} == {"added"}
+            assert "predecessor" in changes["small"]["detail"]
+            # nobody else waits for the one that is on its way out
+            assert running.models()["small"]["in_flight"] == 1
+            assert running.say("other", max_tokens=2).status_code == 200
+            assert running.reload(small(), wait="true")["small"]["change"] == "added"
             assert "[DONE]" in whole()
         assert running.say("small", max_tokens=2).status_code == 200
 
@@ -229,9 +235,33 @@ def test_a_model_of_another_kind_takes_the_place_of_the_old(tmp_path: Path) -> N
     with configured(tmp_path, small()) as running:
         running.load("small")
         text = small().replace('"chat"', '"embedding"')
-        assert running.reload(text)["small"]["change"] == "replaced"
+        assert running.reload(text, wait="true")["small"]["change"] == "replaced"
         found = running.models()["small"]
         assert (found["kind"], found["state"]) == ("embedding", "idle")
+
+
+def test_a_successor_that_is_configured_no_more_never_comes(tmp_path: Path) -> None:
+    with configured(tmp_path, small(engine_args=SLOW)) as running:
+        running.load("small")
+        with streaming(running, "small", 40) as whole:
+            running.reload(small().replace('"chat"', '"embedding"'))
+            assert running.reload("", wait="true")["small"]["change"] == "removed"
+            assert "[DONE]" in whole()
+        assert "small" not in running.models()
+
+
+def test_what_a_model_does_later_is_not_logged_under_the_id_of_the_reload(tmp_path: Path) -> None:
+    with configured(tmp_path, "") as running:
+        running.http.headers["x-request-id"] = "of-the-reload"
+        running.http.get("/api/admin/status")
+        running.reload(small())
+        del running.http.headers["x-request-id"]
+        running.load("small")
+        asked = running.http.get("/api/admin/logs", params={"request_id": "of-the-reload"}).text
+        assert "small: instantiated" in asked
+        assert "small-0: ready" in running.process.output()
+        assert "small-0" not in asked
+        assert "dependency_inspector" not in asked
 
 
 def test_a_hangup_reads_the_file_too(tmp_path: Path) -> None:

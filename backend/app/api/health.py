@@ -24,10 +24,10 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", operation_id="readyz")
 async def readyz(gateway: Gate, model: str | None = None) -> Response:
     """200 when requests would be served: not draining, and every model (or the one asked for)
-    is ready or loadable. 503 with the reasons otherwise."""
+    is ready or loadable. 503 with the reasons' codes otherwise; the status has their words."""
     registry = gateway.registry
-    models = [registry.resolve(model)] if model else list(registry.models.values())
-    reasons = {m.key: why for m in models if (why := m.why_not())}
+    models = [registry.resolve(model)] if model else list(registry.serving.values())
+    reasons = {m.key: why.code for m in models if (why := m.why_not())}
     body: dict[str, Any] = {
         "ready": not reasons and not gateway.draining,
         "draining": gateway.draining,

@@ -26,7 +26,6 @@ from backend.app.errors import (
     ModelFailed,
     Unloaded,
 )
-from backend.app.hub.errors import DOWNLOAD_CODES, LASTING_CODES
 from backend.app.models import refusals
 from backend.app.models.admission import Admission
 from backend.app.models.balance import balance
@@ -160,10 +159,21 @@ class BaseModelWrapper(abc.ABC):
         """The last lines of each replica's newest engine, of those that have ended too."""
         return self._launcher.log_tails(self.key, lines)
 
-    def why_not(self) -> str | None:
-        """None when a request would be served or would load the model; else the reason."""
-        failed = self.failure if self.state is State.FAILED else None
-        return failed.reason if failed else None
+    @property
+    def fresh_failure(self) -> Failure | None:
+        """For which requests are turned away, until it is FAILED_RETRY_S old."""
+        failure = self.failure
+        given_up = failure and self.state is State.FAILED and self.supervisor.settled
+        fresh = failure and failure.at + self.settings.failed_retry_s > time.time()
+        return failure if given_up and fresh else None
+
+    def why_not(self) -> Failure | None:
+        """None when a request would be served or would load the model; else what is wrong.
+
+        That others hold the memory which it needs is no fault of this gateway's.
+        """
+        failure = self.fresh_failure
+        return None if failure is None or failure.code == "insufficient_memory" else failure
 
     def snapshot(self) -> dict[str, Any]:
         """Everything `GET /api/admin/status` says about this model."""
@@ -249,8 +259,9 @@ class BaseModelWrapper(abc.ABC):
         return supervisor.want(up=False, fetch=True)
 
     def cancel(self) -> Goal:
-        """Stop a download or a load that is under way."""
-        if self.state not in {State.DOWNLOADING, State.LOADING, State.RESTARTING}:
+        """Stop a download or a load that is under way, also one that still drains what ran."""
+        busy = {State.DOWNLOADING, State.LOADING, State.RESTARTING}
+        if not self.supervisor.under_way and self.state not in busy:
             raise Conflict(
                 f"The model '{self.key}' is {self.state.value}: there is nothing to cancel."
             )
@@ -312,21 +323,13 @@ class BaseModelWrapper(abc.ABC):
             raise refusals.shutting_down()
 
     def _refuse_failed(self) -> None:
-        failure = self.failure
-        if failure is not None and self.state is State.FAILED and self.supervisor.settled:
+        if failure := self.fresh_failure:
             left = failure.at + self.settings.failed_retry_s - time.time()
-            if left > 0:
-                raise self.model_failed(failure, left)
+            raise self.model_failed(failure, max(left, 1))
 
     def model_failed(self, failure: Failure, retry_after: float | None = None) -> ModelFailed:
         """What a request is told of a failure."""
-        what = "downloaded" if failure.code in DOWNLOAD_CODES else "started"
-        return ModelFailed(
-            f"The model '{self.key}' could not be {what}: {failure.reason}",
-            code=failure.code,
-            retry_after=retry_after or self.settings.failed_retry_s,
-            permanent=failure.code in LASTING_CODES | {"cuda_required"},
-        )
+        return refusals.failed(self.key, failure, retry_after or self.settings.failed_retry_s)
 
     def cut_off(self) -> Unloaded:
         """What the requests are told that outlast a drain."""

@@ -9,7 +9,7 @@ from typing import Protocol
 from backend.app.engines.client import EngineClient
 from backend.app.models.placement import Replicas
 from backend.app.models.spec import ModelSpec
-from backend.app.models.state import Progress
+from backend.app.models.state import Failure, Progress
 
 
 class Artifacts(Protocol):
@@ -33,7 +33,7 @@ class Artifacts(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Goal:
     """What is wanted of a model. A larger number is a newer wish."""
 
@@ -42,6 +42,10 @@ class Goal:
     fetch: bool = False
     gpu_ids: tuple[int, ...] = ()
     replicas: Replicas = 1
+    reached: bool = False
+    """It was reached or given up, and not overtaken by a newer one before that."""
+    failure: Failure | None = None
+    """Why it was given up."""
 
 
 class Superseded(Exception):

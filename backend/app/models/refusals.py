@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from backend.app.errors import Draining, NotFound, Unavailable, Unloaded
+from backend.app.errors import Draining, ModelFailed, NotFound, Unavailable, Unloaded
+from backend.app.hub.errors import DOWNLOAD_CODES, LASTING_CODES
+from backend.app.models.state import Failure
 
 RETRY_S = 5.0
 
@@ -18,6 +20,16 @@ def shutting_down() -> Draining:
 
 def unloaded(key: str) -> Unavailable:
     return Unavailable(f"The model '{key}' was unloaded meanwhile.", retry_after=RETRY_S)
+
+
+def failed(key: str, failure: Failure, retry_after: float) -> ModelFailed:
+    what = "downloaded" if failure.code in DOWNLOAD_CODES else "started"
+    return ModelFailed(
+        f"The model '{key}' could not be {what}: {failure.reason}",
+        code=failure.code,
+        retry_after=retry_after,
+        permanent=failure.code in LASTING_CODES | {"cuda_required"},
+    )
 
 
 def cut_off(key: str, drain_s: float, *, reloads: bool, shutdown: bool) -> Unloaded:

@@ -30,6 +30,8 @@ class ModelRegistry:
         self._publish = publish
         self.models: dict[str, BaseModelWrapper] = {}
         """Those that are configured no more too, until their engines are gone."""
+        self.closing = False
+        """No model is to be added any more."""
         self._names: dict[str, BaseModelWrapper] = {}
         self._retiring: dict[str, asyncio.Task[None]] = {}
         for model in models:
@@ -156,6 +158,7 @@ class ModelRegistry:
 
     def turn_away(self) -> None:
         """See `BaseModelWrapper.turn_away`."""
+        self.closing = True
         for model in self.models.values():
             model.turn_away()
 
@@ -164,6 +167,7 @@ class ModelRegistry:
 
     async def close(self) -> None:
         """Drain and stop every model, all at the same time."""
+        self.closing = True
         await asyncio.gather(*(model.close() for model in self.models.values()))
         await self.gone(*self._retiring)
         log.info("all models are unloaded")

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from backend.app.config import ConfigError
 from backend.app.models.base import BaseModelWrapper
-from backend.app.models.change import Change, differences, shown
+from backend.app.models.change import Change, What, differences, shown
 from backend.app.models.contracts import Artifacts, Goal
 from backend.app.models.registry import ModelRegistry
 from backend.app.models.spec import ModelSpec
+from backend.app.waiting import background
 
 log = logging.getLogger(__name__)
 
@@ -51,13 +52,17 @@ class Reloader:
         self._artifacts = artifacts
         self._load_all = load_all
         self._turn = asyncio.Lock()
+        self._following: dict[str, BaseModelWrapper] = {}
+        """What is served as soon as the predecessor of the same key is gone."""
+        self._successions: set[asyncio.Task[None]] = set()
 
     async def reload(self, *, restart: bool = False, wait_s: float | None = None) -> list[Change]:
         """One change for each model that was or is configured.
 
         `restart`: engines whose configuration waits for one are drained and loaded again.
-        `wait_s`: return when what was removed is gone and what was restarted has settled, or
-        raise DeadlineExceeded. Raises ConfigError, and then nothing has changed.
+        `wait_s`: return when what was removed is gone, what takes its place is served and what was
+        restarted has settled, or raise DeadlineExceeded. Raises ConfigError, and then nothing has
+        changed.
         """
         async with self._turn:
             try:
@@ -65,12 +70,14 @@ class Reloader:
             except ConfigError as exc:
                 log.error("the configuration of the models stays as it is: %s", exc)
                 raise
-            changes, goals = await self._apply(self._prepare(specs), restart)
+            changes, goals = self._apply(self._prepare(specs), restart)
         for change in changes:
             if change.change != "unchanged":
                 log.info("%s is %s: %s", change.key, change.change, change.detail)
         if wait_s is not None:
             await self._registry.gone(*(c.key for c in changes if c.change == "removed"))
+            if self._successions:
+                await asyncio.wait(self._successions)
             for model, goal in goals:
                 await model.settled(goal, wait_s)
         return changes
@@ -94,7 +101,7 @@ class Reloader:
             raise
         return wanted
 
-    async def _apply(
+    def _apply(
         self, wanted: Mapping[str, _Wanted], restart: bool
     ) -> tuple[list[Change], list[tuple[BaseModelWrapper, Goal]]]:
         registry = self._registry
@@ -103,10 +110,13 @@ class Reloader:
         for key in before.keys() - wanted.keys():
             registry.retire(key)
             changes.append(Change(key, "removed", detail="it is drained, unloaded and then gone"))
+        for key in self._following.keys() - wanted.keys():
+            self._forget(key)
+            changes.append(Change(key, "removed", detail="it was not served yet"))
         goals = []
         for key, (spec, new, files) in wanted.items():
             if new is not None:
-                changes.append(await self._add(new, replaces=key in before))
+                changes.append(self._add(new, replaces=key in before))
                 continue
             model = before[key]
             fields = shown(differences(model.configuration.wanted, spec))
@@ -128,14 +138,35 @@ class Reloader:
             changes.append(change)
         return changes, goals
 
-    async def _add(self, model: BaseModelWrapper, *, replaces: bool) -> Change:
-        """A model of this key that is on its way out goes first."""
+    def _add(self, model: BaseModelWrapper, *, replaces: bool) -> Change:
+        """Serve it now, or when the one of this key that is on its way out is gone."""
+        what: What = "replaced" if replaces else "added"
         if replaces:
             self._registry.retire(model.key)
-        await self._registry.gone(model.key)
+        if model.key in self._registry.models:
+            self._forget(model.key)
+            self._following[model.key] = model
+            task = background(self._succeed(model.key), f"successor of {model.key}")
+            self._successions.add(task)
+            task.add_done_callback(self._successions.discard)
+            return Change(model.key, what, detail="it follows when its predecessor is drained")
+        self._serve(model)
+        detail = "it loads now" if self._load_all else "it loads at the first request"
+        return Change(model.key, what, detail=detail)
+
+    def _forget(self, key: str) -> None:
+        """A later reload thought better of it."""
+        if model := self._following.pop(key, None):
+            model.configuration.release()
+
+    async def _succeed(self, key: str) -> None:
+        await self._registry.gone(key)
+        model = self._following.pop(key, None)
+        if model is not None and not self._registry.closing:
+            self._serve(model)
+
+    def _serve(self, model: BaseModelWrapper) -> None:
         self._registry.add(model)
         model.begin()
         if self._load_all:
             model.load()
-        detail = "it loads now" if self._load_all else "it loads at the first request"
-        return Change(model.key, "replaced" if replaces else "added", detail=detail)

@@ -18,7 +18,7 @@ from backend.app.models.contracts import Goal, Superseded
 from backend.app.models.placement import NoRoom, Refused, Replicas, gib
 from backend.app.models.replica import Receipt, Replica
 from backend.app.models.state import Failure, Phase, Progress, State
-from backend.app.waiting import within
+from backend.app.waiting import background, within
 
 if TYPE_CHECKING:
     from backend.app.models.base import BaseModelWrapper
@@ -60,6 +60,11 @@ class Supervisor:
         return self.reached == self.goal.number
 
     @property
+    def under_way(self) -> bool:
+        """A load or a download is wanted, and neither reached nor given up yet."""
+        return not self.settled and (self.goal.up or self.goal.fetch)
+
+    @property
     def base_state(self) -> State:
         """The state as far as it is not a replica's."""
         if self._busy_with is not None:
@@ -71,9 +76,7 @@ class Supervisor:
     # ---- requests ---------------------------------------------------------------------------
 
     def begin(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(
-            self._run(), name=f"model {self._model.key}"
-        )
+        self._task = background(self._run(), f"model {self._model.key}")
 
     def wake(self) -> None:
         """Look at goal, idle timer and drain again."""
@@ -87,7 +90,9 @@ class Supervisor:
         gpu_ids: tuple[int, ...] = (),
         replicas: Replicas = 1,
     ) -> Goal:
-        """Set a new goal."""
+        """Set a new goal; one that has it down already, and is on its way, serves again."""
+        if not (up or fetch or self.settled or self.under_way):
+            return self.goal
         self.goal = Goal(self.goal.number + 1, up, fetch, gpu_ids, replicas)
         self.wake()
         return self.goal
@@ -117,6 +122,7 @@ class Supervisor:
         """Drain, stop everything, end the supervisor."""
         self.closed = True
         self.want(up=False)
+        self.wake()
         if self._task is not None:
             limits = self._model.settings
             limit = limits.drain_s + limits.engine_term_s + limits.memory_back_s + CLOSE_SLACK_S
@@ -139,7 +145,7 @@ class Supervisor:
                 failure = Failure("An unexpected error; see the log.", at=time.time())
                 with self._surviving():
                     await self._give_up(failure)
-            self.reached = goal.number
+            self.reached, goal.reached, goal.failure = goal.number, True, self._model.failure
             with self._surviving():
                 if not self.replicas:
                     self._model.configuration.adopt()

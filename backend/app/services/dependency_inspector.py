@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import json
 import logging
 import os
@@ -20,7 +21,7 @@ from typing import Any
 from backend.app.gpu.probe import Reading
 from backend.app.models.spec import Kind, ModelSpec
 from backend.app.services.dependency_rules import CPU, Found, Package, Problem, problem_of
-from backend.app.waiting import within
+from backend.app.waiting import background, within
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ class DependencyInspector:
 
     def begin(self) -> None:
         """Start looking. Needs a running loop."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="dependencies")
+        self._task = background(self._run(), "dependencies")
 
     async def close(self) -> None:
         if self._task is not None:
@@ -168,7 +169,8 @@ class DependencyInspector:
     def _say_once(self, text: str) -> None:
         if text not in self._said:
             self._said.add(text)
-            log.warning("%s", text)
+            # it is nothing that the request did which happened to ask first
+            contextvars.Context().run(log.warning, "%s", text)
 
 
 async def look_at(python: str, env: Mapping[str, str]) -> Found:

@@ -34,7 +34,7 @@ export interface paths {
         /**
          * Readyz
          * @description 200 when requests would be served: not draining, and every model (or the one asked for)
-         *     is ready or loadable. 503 with the reasons otherwise.
+         *     is ready or loadable. 503 with the reasons' codes otherwise; the status has their words.
          */
         get: operations["readyz"];
         put?: never;

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Query, Response
 
 from backend.app.api.admin.schemas import LoadRequest, Model
 from backend.app.api.deps import Gate, Gateway
-from backend.app.errors import DoesNotFit, InvalidRequest
+from backend.app.errors import Conflict, DoesNotFit, InvalidRequest
 from backend.app.models.base import BaseModelWrapper
 from backend.app.models.contracts import Goal
 from backend.app.models.placement import NoRoom, Refused
@@ -30,8 +30,12 @@ async def _answer(
         limits = gateway.settings
         start_s = limits.engine_start_s + limits.engine_proof_s + limits.drain_s
         await model.settled(goal, start_s + eviction_s(limits))
-        if model.failure is not None and goal.number == model.supervisor.goal.number:
-            raise model.model_failed(model.failure)
+        if not goal.reached:
+            newer = _wish(model.supervisor.goal)
+            message = f"Superseded by a newer wish: the model '{key}' is to be {newer}."
+            raise Conflict(message, code="superseded")
+        if goal.failure is not None:
+            raise model.model_failed(goal.failure)
     else:
         response.status_code = 202
     return model.snapshot()
