@@ -17,7 +17,7 @@
     ├── Unavailable           503  + Retry-After
     │   ├── Loading           503
     │   ├── Draining          503
-    │   ├── NoRoom            503  the bodies of all requests hold as much as they may
+    │   ├── NoRoom            503  bodies hold as much as they may, or no file can be opened
     │   ├── DoesNotFit        503
     │   ├── Unloaded          503  its engine was stopped under it, on purpose
     │   └── ModelFailed       503  (`cuda_required` is one of these)
@@ -30,6 +30,7 @@ Rooms raise; only `render` and `render_event` build error JSON, in the dialect o
 from __future__ import annotations
 
 import enum
+import errno
 import json
 import math
 from collections.abc import Iterable
@@ -209,6 +210,14 @@ class DeadlineExceeded(GatewayError):
 class SpoolFull(GatewayError):
     status = 507
     code = "spool_full"
+
+
+def too_many_files(exc: BaseException) -> NoRoom | None:
+    """What a caller is told when the process or the machine is out of file descriptors."""
+    if isinstance(exc, OSError) and exc.errno in {errno.EMFILE, errno.ENFILE}:
+        message = "The gateway has as many files and connections open as it may; try again later."
+        return NoRoom(message, retry_after=30)
+    return None
 
 
 _ANTHROPIC_TYPES = {

@@ -38,6 +38,7 @@ from backend.app.errors import (
     Unauthorized,
     headers,
     render,
+    too_many_files,
 )
 from backend.app.logs import current_request_id
 from backend.app.waiting import within
@@ -204,9 +205,9 @@ class ErrorMiddleware:
             error = exc
             if error.status >= 500:
                 log.warning("%s %s: %d %s", scope["method"], scope["path"], exc.status, exc.message)
-        except Exception:
+        except Exception as exc:
             log.exception("%s %s: unexpected error", scope["method"], scope["path"])
-            error = Internal(scope.get("state", {}).get("request_id"))
+            error = too_many_files(exc) or Internal(scope.get("state", {}).get("request_id"))
         if started:
             # Too late for a status. The server sees an answer without end and cuts the connection.
             log.warning("The answer broke off: %s", error.message)

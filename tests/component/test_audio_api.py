@@ -160,6 +160,37 @@ def test_known_speakers(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
+    "kind",
+    [
+        "audio/wav",
+        "audio/wav; codecs=opus",
+        'audio/wav;codecs="1"',
+        'audio/wav ; codecs="pcm, 1" ; rate=16000 ',
+        "",
+    ],
+)
+def test_references_of_every_spelling(kind: str, http: httpx.Client) -> None:
+    data = VOICE.partition(",")[2]
+    answer = send(
+        http,
+        response_format="diarized_json",
+        known_speaker_names__=["Zoë"],
+        known_speaker_references__=[f"data:{kind};base64,{data}"],
+    )
+    assert answer.json()["segments"][0]["speaker"] == "Zoë"
+
+
+def test_a_form_holds_few_voices_and_little_text(http: httpx.Client, gateway: AudioGateway) -> None:
+    answer = send(http, known_speaker_references__=["x"] * 51)
+    assert answer.status_code == 400
+    assert error(answer)["param"] == "known_speaker_references"
+    assert "50" in error(answer)["message"]
+    answer = send(http, **{f"unheard_of_{number}": "x" * 60_000 for number in range(20)})
+    assert answer.status_code == 413
+    eventually(gateway.at_rest)
+
+
+@pytest.mark.parametrize(
     ("reference", "status"),
     [
         ("not a data url", 400),
@@ -180,6 +211,26 @@ def test_bad_references(reference: str, status: int, http: httpx.Client) -> None
     )
     assert answer.status_code == status
     assert error(answer)["param"] == "known_speaker_references[0]"
+
+
+def test_a_sample_in_which_nobody_speaks_is_the_caller_s_mistake(http: httpx.Client) -> None:
+    """Wherever it is sent: found by the engine only, and never an answer without speakers."""
+    voice: dict[str, Any] = {
+        "known_speaker_names__": ["Nobody"],
+        "known_speaker_references__": [VOICE],
+    }
+    for path, fields in (
+        (PATH, {"response_format": "diarized_json"}),
+        (PATH, {"response_format": "srt", "diarize": "true"}),
+        ("/v1/audio/diarizations", {"model": "pyannote"}),
+    ):
+        answer = send(http, path=path, **fields, **voice)
+        assert answer.status_code == 400
+        assert error(answer)["param"] == "known_speaker_references"
+        assert "Nobody speaks" in error(answer)["message"]
+    answer = send(http, stream="true", response_format="diarized_json", **voice)
+    said = error(answer) if answer.status_code == 400 else events(answer)[-1]["error"]
+    assert said["param"] == "known_speaker_references"
 
 
 def test_diarizations(http: httpx.Client) -> None:
@@ -330,7 +381,7 @@ def test_refused(
         ),
         (
             "multipart/form-data; boundary=x",
-            b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n' * 1001 + b"--x--\r\n",
+            b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n' * 251 + b"--x--\r\n",
             400,
         ),
     ],

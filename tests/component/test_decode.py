@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from backend.app.errors import (
     DeadlineExceeded,
     GatewayError,
     InvalidRequest,
+    NoRoom,
     SpoolFull,
     TooLarge,
     UnsupportedMedia,
@@ -365,6 +367,42 @@ def test_a_full_disk_is_said_wherever_it_is_met(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_what_is_small_takes_no_descriptor(tmp_path: Path) -> None:
+    async def main() -> None:
+        spool = Spool(tmp_path, BUDGET)
+        before = psutil.Process().num_fds()
+        with spool.file() as small, spool.file() as large:
+            await small.write(b"0123456789")
+            assert await small.read(2, 3) == b"234"
+            assert b"".join([piece async for piece in small.slices(5)]) == b"56789"
+            await large.write(bytes(SLICE_BYTES))
+            assert spool.used == 10 + SLICE_BYTES
+            assert psutil.Process().num_fds() == before + 1
+            await small.flush()
+            assert os.pread(small.fd, 100, 0) == await small.read(0, 100) == b"0123456789"
+        assert spool.used == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_too_many_open_files_is_said(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        spool = Spool(tmp_path, BUDGET)
+        monkeypatch.setattr(os, "open", refuse)
+        with spool.file() as file, pytest.raises(NoRoom) as caught:
+            await file.write(bytes(SLICE_BYTES))
+        assert caught.value.retry_after
+        assert spool.used == 0
+
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    asyncio.run(main())
+
+
 def test_spool_budget_is_shared_and_given_back(tmp_path: Path) -> None:
     async def main() -> None:
         spool = Spool(tmp_path, 1_000_000)
@@ -491,6 +529,50 @@ def test_a_dead_server_is_replaced(tmp_path: Path) -> None:
             async with decoded(spool, decoder, audio.wav()) as recording:
                 assert recording.samples == 32_000
             assert server_of(decoder) != first
+
+    asyncio.run(main())
+
+
+def test_a_stuck_server_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped, it neither dies nor answers; the job that meets it is done by its successor."""
+
+    async def main() -> None:
+        async with decoding(tmp_path) as (spool, decoder):
+            async with decoded(spool, decoder, audio.wav()):
+                pass
+            monkeypatch.setattr(decode, "FORK_S", 0.1)
+            first = server_of(decoder)
+            assert first is not None
+            first.suspend()
+            found = await asyncio.gather(*(samples(spool, decoder) for _ in range(3)))
+            assert found == [32_000] * 3
+            assert dead(first)
+
+    async def samples(spool: Spool, decoder: Decoder) -> int:
+        async with decoded(spool, decoder, audio.wav()) as recording:
+            return recording.samples
+
+    asyncio.run(main())
+
+
+def test_a_server_that_reads_nothing_never_blocks_the_loop(tmp_path: Path) -> None:
+    """Jobs given up on have filled its socket; the next one starts another server at once."""
+
+    async def main() -> None:
+        async with decoding(tmp_path) as (spool, decoder):
+            async with decoded(spool, decoder, audio.wav()):
+                pass
+            first = server_of(decoder)
+            assert first is not None
+            first.suspend()
+            assert decoder._control is not None
+            with contextlib.suppress(BlockingIOError):
+                while decoder._control.send(b"a job that nobody waits for any more"):
+                    pass
+            async with decoded(spool, decoder, audio.wav()) as recording:
+                assert recording.samples == 32_000
+            assert server_of(decoder) != first
+            assert dead(first)
 
     asyncio.run(main())
 

@@ -113,6 +113,8 @@ class Fake:
         voices = sum(reference.samples for reference in asked.references)
         if heard != voices + (asked.samples or 0):
             raise shell.Refused("bad_audio", f"{heard} samples came.")
+        if any(reference.name == "Nobody" for reference in asked.references):
+            raise shell.Refused("bad_audio", "Nobody speaks in the sample of 'Nobody'.")
         names = [reference.name for reference in asked.references]
         speakers = [*names, "SPEAKER_00", "SPEAKER_01"][: asked.num_speakers or 2]
         for second in range((heard - voices) // SAMPLE_RATE):

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
-import math
 import os
 import signal
 import socket
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.app.audio.sniff import sniff
-from backend.app.audio.spool import Spool, SpoolFile
+from backend.app.audio.spool import Spool, SpoolFile, room
 from backend.app.audio.transcript import Notice
 from backend.app.config import child_environment
 from backend.app.errors import (
@@ -32,8 +32,10 @@ from backend.app.errors import (
     InvalidRequest,
     SpoolFull,
     TooLarge,
+    Unavailable,
     UnsupportedMedia,
 )
+from backend.app.waiting import within
 from backend.app.workers.protocol import SAMPLE_BYTES, SAMPLE_RATE
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,11 @@ WALL_PER_CPU = 4
 MESSAGE_BYTES = 4096
 HEAD_BYTES = 512
 START_S = 60
+"""Until a new fork server has loaded the decoder and begun its first job."""
+FORK_S = 20
+"""Until one that has worked before begins a job, which takes milliseconds."""
+KILL_S = 10
+"""Until a process that was killed is gone; one that hangs in a disk stays longer."""
 DECLARED_SLACK_S = 0.5
 
 
@@ -56,8 +63,6 @@ class Recording:
 
     pcm: SpoolFile
     samples: int
-    container: str
-    codec: str
     warnings: tuple[Notice, ...]
 
     @property
@@ -77,7 +82,13 @@ class Decoder:
         self._starting = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
         self._control: socket.socket | None = None
+        self._proven = False
         self._cpu_s = int(CPU_FLOOR_S + CPU_PER_AUDIO_S * max_audio_s)
+
+    @property
+    def _wall_s(self) -> float:
+        """The most that one job takes."""
+        return self._cpu_s * WALL_PER_CPU
 
     @property
     def server_pid(self) -> int | None:
@@ -89,14 +100,15 @@ class Decoder:
         """Decode all of `upload`; `param` is the field that messages name.
 
         Raises InvalidRequest (empty), UnsupportedMedia, TooLarge (longer than MAX_AUDIO_S),
-        SpoolFull, DeadlineExceeded.
+        SpoolFull, NoRoom, Unavailable, DeadlineExceeded.
         """
         await upload.flush()
         if upload.size == 0:
             raise InvalidRequest("The file is empty.", param=param, code="empty_file")
         with self._spool.file() as pcm:
-            async with self._slots:
-                report = await self._decode(upload, pcm)
+            async with self._slot():
+                with room():
+                    report = await self._decode(upload, pcm)
             if "error" in report:
                 raise self._refusal(report, await upload.read(0, HEAD_BYTES), param)
             samples = int(report["done"])
@@ -108,12 +120,11 @@ class Decoder:
                     param=param,
                     code="empty_file",
                 )
-            yield Recording(
-                pcm, samples, report["container"], report["codec"], tuple(_damage(report))
-            )
+            yield Recording(pcm, samples, tuple(_damage(report)))
 
     async def close(self) -> None:
         """Kill whatever still decodes. Idempotent."""
+        self._proven = False
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -121,35 +132,59 @@ class Decoder:
             process, self._process = self._process, None
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            try:
+                await within(KILL_S, process.wait())
+            except asyncio.TimeoutError:
+                log.warning("the decoders' fork server, pid %d, does not die", process.pid)
 
     # ---- one job ----------------------------------------------------------------------------
 
+    @contextlib.asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        """One of the places to decode. Raises Unavailable when none is free for a job's time."""
+        place = asyncio.ensure_future(self._slots.acquire())
+        try:
+            await asyncio.wait({place}, timeout=self._wall_s)
+            if not place.done():
+                raise Unavailable("Too many recordings are being decoded.", retry_after=30)
+            yield
+        finally:
+            place.cancel()  # does nothing to a place that was taken
+            place.add_done_callback(self._leave)
+
+    def _leave(self, place: asyncio.Future[Any]) -> None:
+        if not place.cancelled():
+            self._slots.release()
+
     async def _decode(self, upload: SpoolFile, pcm: SpoolFile) -> dict[str, Any]:
         """The job's last report; `{"error": "killed"}` when it gave none."""
-        job = {
-            "max_samples": int(self._max_audio_s * SAMPLE_RATE),
-            "cpu_s": self._cpu_s,
-            "memory_bytes": MEMORY_BYTES,
-        }
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        with ours:
-            with theirs:
-                await self._submit(json.dumps(job).encode(), [upload.fd, pcm.fd, theirs.fileno()])
-            if not await _readable(ours, START_S):
-                raise DeadlineExceeded("The decoder did not start in time.")
-            hello, descriptors, _, _ = socket.recv_fds(ours, MESSAGE_BYTES, 1)
-            if not hello:
-                raise Internal
-            try:
-                return await self._follow(ours, pcm)
-            finally:
-                await _kill(descriptors[0])
+        for _ in range(2):
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours.setblocking(False)
+            with ours:
+                with theirs:
+                    server = await self._submit([upload.fd, pcm.fd, theirs.fileno()])
+                if not await _readable(ours, FORK_S if self._proven else START_S):
+                    await self._give_up(server)
+                    continue
+                hello, descriptors, _, _ = socket.recv_fds(ours, MESSAGE_BYTES, 1)
+                if not hello:
+                    raise Internal
+                if not descriptors:  # there was none left for it
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+                self._proven = True
+                try:
+                    report = await self._follow(ours, pcm)
+                finally:
+                    await _kill(descriptors[0])
+            if report.get("error") == "killed" and server is not self._process:
+                raise Unavailable("The decoder was started anew; try again.", retry_after=1)
+            return report
+        raise DeadlineExceeded("The decoder did not start in time.")
 
     async def _follow(self, report: socket.socket, pcm: SpoolFile) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._cpu_s * WALL_PER_CPU
+        deadline = loop.time() + self._wall_s
         while await _readable(report, deadline - loop.time()):
             message = report.recv(MESSAGE_BYTES)
             if not message:
@@ -162,31 +197,54 @@ class Decoder:
             pcm.charge(said["samples"] * SAMPLE_BYTES)
         raise DeadlineExceeded("Decoding the audio took too long.")
 
-    async def _submit(self, job: bytes, descriptors: list[int]) -> None:
-        """Give a job to the fork server, starting it when there is none or it has died."""
+    async def _submit(self, descriptors: list[int]) -> asyncio.subprocess.Process:
+        """Give a job to the fork server, starting it when there is none or it takes no more.
+
+        What it does not read fills its socket, and a full one counts as its death.
+        """
+        job = json.dumps(
+            {
+                "max_samples": int(self._max_audio_s * SAMPLE_RATE),
+                "cpu_s": self._cpu_s,
+                "memory_bytes": MEMORY_BYTES,
+            }
+        ).encode()
         async with self._starting:
             for _ in range(2):
-                if self._control is None:
+                if self._process is None or self._control is None:
                     await self._start()
+                assert self._process is not None
                 assert self._control is not None
                 try:
                     socket.send_fds(self._control, [job], descriptors)
-                    return
-                except (BrokenPipeError, ConnectionResetError):
+                    return self._process
+                except (BlockingIOError, BrokenPipeError, ConnectionResetError):
                     await self.close()
         raise Internal
 
+    async def _give_up(self, server: asyncio.subprocess.Process) -> None:
+        """Kill a fork server that is stuck, unless another job has done so already."""
+        async with self._starting:
+            if server is self._process:
+                log.warning("the decoders' fork server, pid %d, is stuck: killed", server.pid)
+                await self.close()
+
     async def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            program = str(Path(__file__).with_name("decode_child.py"))
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", program, str(os.getpid())),
-                stdin=theirs.fileno(),
-                stdout=asyncio.subprocess.DEVNULL,
-                env=child_environment(),
-                start_new_session=True,
-            )
+        ours.setblocking(False)
+        try:
+            with theirs:
+                program = str(Path(__file__).with_name("decode_child.py"))
+                self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-I", program, str(os.getpid())),
+                    stdin=theirs.fileno(),
+                    stdout=asyncio.subprocess.DEVNULL,
+                    env=child_environment(),
+                    start_new_session=True,
+                )
+        except BaseException:
+            ours.close()
+            raise
         self._control = ours
 
     # ---- words ------------------------------------------------------------------------------
@@ -237,16 +295,17 @@ def _damage(report: dict[str, Any]) -> Iterator[Notice]:
 
 
 async def _kill(pidfd: int) -> None:
-    """Returns when the process is gone, unless cancelled once more."""
+    """Returns when the process is gone, or after KILL_S, unless cancelled once more."""
     try:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        await _readable(pidfd)
+        if not await _readable(pidfd, KILL_S):
+            log.warning("a decoder that was killed does not die")
     finally:
         os.close(pidfd)
 
 
-async def _readable(fd: int | socket.socket, timeout: float = math.inf) -> bool:
+async def _readable(fd: int | socket.socket, timeout: float) -> bool:
     """False when nothing came in time. Not by `wait_for`, which may swallow a cancellation."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[bool] = loop.create_future()
@@ -256,10 +315,9 @@ async def _readable(fd: int | socket.socket, timeout: float = math.inf) -> bool:
             ready.set_result(value)
 
     loop.add_reader(fd, settle, True)
-    timer = None if timeout == math.inf else loop.call_later(timeout, settle, False)
+    timer = loop.call_later(timeout, settle, False)
     try:
         return await ready
     finally:
         loop.remove_reader(fd)
-        if timer is not None:
-            timer.cancel()
+        timer.cancel()

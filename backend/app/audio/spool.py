@@ -2,6 +2,7 @@
 
 A file here never has a name on disk for longer than it takes to remove it, so nothing survives,
 not even a SIGKILL of the gateway. Its bytes are counted while it is open and given back on close.
+What stays smaller than a slice waits in memory, and takes no descriptor until it is flushed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from backend.app.config import ConfigError
-from backend.app.errors import SpoolFull
+from backend.app.errors import SpoolFull, too_many_files
 
 SLICE_BYTES = 256 * 1024
 """Disk is touched in a thread, and in slices that are worth the thread's cost."""
@@ -47,10 +48,8 @@ class Spool:
 
     @contextlib.contextmanager
     def file(self) -> Iterator[SpoolFile]:
-        """A new, empty file. Raises SpoolFull."""
-        with _room_or_spool_full():
-            fd = _unnamed(self.directory)
-        file = SpoolFile(self, fd)
+        """A new, empty file."""
+        file = SpoolFile(self)
         try:
             yield file
         finally:
@@ -72,16 +71,26 @@ class Spool:
 class SpoolFile:
     """Written by one task from front to back, then read by any."""
 
-    def __init__(self, spool: Spool, fd: int) -> None:
+    def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._pending = bytearray()
         self._threads = 0
         self._closed = False
-        self.fd = fd
+        self._fd: int | None = None
         self.size = 0
 
+    @property
+    def fd(self) -> int:
+        """Of the file on disk, made when first asked for. Raises SpoolFull, NoRoom."""
+        if self._fd is None:
+            if self._closed:
+                raise ValueError("the file is closed")
+            with room():
+                self._fd = _unnamed(self._spool.directory)
+        return self._fd
+
     async def write(self, data: bytes | memoryview) -> None:
-        """Append. Raises SpoolFull; then nothing of `data` counts."""
+        """Append. Raises SpoolFull, NoRoom."""
         self.charge(self.size + len(data))
         self._pending += data
         if len(self._pending) >= SLICE_BYTES:
@@ -90,12 +99,17 @@ class SpoolFile:
     async def flush(self) -> None:
         """Returns when everything written so far is in the file."""
         if self._pending:
+            fd = self.fd
             data, self._pending = self._pending, bytearray()
-            await self._in_thread(lambda: _write_all(self.fd, data))
+            await self._in_thread(lambda: _write_all(fd, data))
 
     async def read(self, offset: int, size: int) -> bytes:
         """Up to `size` bytes from `offset`; empty at the end."""
-        return await self._in_thread(lambda: os.pread(self.fd, size, offset))
+        if self._fd is None:
+            return bytes(self._pending[offset : offset + size])
+        await self.flush()
+        fd = self._fd
+        return await self._in_thread(lambda: os.pread(fd, size, offset))
 
     async def slices(self, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """From `start` to `end` (default: the end of the file) in slices of SLICE_BYTES."""
@@ -116,6 +130,7 @@ class SpoolFile:
         """Idempotent."""
         if not self._closed:
             self._closed = True
+            self._pending.clear()
             self._spool.give_back(self.size)
             self._close_when_idle()
 
@@ -124,7 +139,7 @@ class SpoolFile:
         self._threads += 1
         future = asyncio.get_running_loop().run_in_executor(None, work)
         future.add_done_callback(self._thread_ended)
-        with _room_or_spool_full():
+        with room():
             return await asyncio.shield(future)
 
     def _thread_ended(self, future: asyncio.Future[Any]) -> None:
@@ -135,20 +150,25 @@ class SpoolFile:
             self._close_when_idle()
 
     def _close_when_idle(self) -> None:
-        if self._threads:
+        fd = self._fd
+        if self._threads or fd is None:
             return
+        self._fd = None
         if self.size > SLICE_BYTES:  # freeing its blocks takes a while
             with contextlib.suppress(RuntimeError):  # the loop is ending and takes no more work
-                asyncio.get_running_loop().run_in_executor(None, os.close, self.fd)
+                asyncio.get_running_loop().run_in_executor(None, os.close, fd)
                 return
-        os.close(self.fd)
+        os.close(fd)
 
 
 @contextlib.contextmanager
-def _room_or_spool_full() -> Iterator[None]:
+def room() -> Iterator[None]:
+    """A disk that is full becomes SpoolFull, and too many open files NoRoom."""
     try:
         yield
     except OSError as exc:
+        if (refusal := too_many_files(exc)) is not None:
+            raise refusal from None
         if exc.errno not in NO_ROOM:
             raise
         raise SpoolFull("The disk for uploads is full.", retry_after=RETRY_S) from None

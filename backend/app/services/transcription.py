@@ -5,7 +5,8 @@
                                              └──▶ outline of the waveform ┘
 
 All three read the file at the same time, each at its own pace, in slices: memory does not grow with
-the recording. A transcript is never lost because its speakers are: then it carries a warning.
+the recording. A transcript is not lost because its speakers are: then it carries a warning. But a
+known speaker's sample that is no sample is the caller's mistake, and is refused.
 Whoever stops listening (a client that leaves) cancels it all.
 """
 
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 
 SHORTEST_VOICE_S = 2.0
 """Of a known speaker's sample; OpenAI's contract. Longer than its 10 s is welcome."""
+VOICES = "known_speaker_references"
 _T = TypeVar("_T")
 
 
@@ -103,6 +105,8 @@ class TranscriptionService:
                         yield segments[-1]
                     elif isinstance(message, protocol.Done):
                         done = message
+                    if speakers is not None and speakers.done():
+                        speakers.result()  # a mistake is told as soon as it is known
             transcript = _transcript(recording, ask, segments, done, decoded_s)
             if speakers is not None:
                 transcript = await asyncio.to_thread(_with_speakers, transcript, await speakers)
@@ -146,6 +150,8 @@ class TranscriptionService:
         try:
             return await self._diarize(recording, speakers, voices)
         except GatewayError as exc:
+            if isinstance(exc, InvalidRequest) and exc.param == VOICES:
+                raise
             reason = exc.message
         except Exception:
             log.exception("diarization failed unexpectedly")
@@ -178,7 +184,7 @@ class TranscriptionService:
                         (exclusive if message.exclusive else turns).append(turn)
         except InvalidRequest as exc:
             if exc.code == "bad_audio" and names:  # the recording itself is our own PCM
-                exc.param = "known_speaker_references"
+                exc.param = VOICES
             raise
         return Diarization(recording.duration, *label(turns, exclusive, names))
 
@@ -188,7 +194,7 @@ class TranscriptionService:
         """The samples of known speakers, decoded; they last as long as `stack`."""
         voices = []
         for number, speaker in enumerate(known):
-            param = f"known_speaker_references[{number}]"
+            param = f"{VOICES}[{number}]"
             opened = self._decoder.recording(speaker.audio, param)
             voice = await stack.enter_async_context(opened)
             speaker.audio.close()

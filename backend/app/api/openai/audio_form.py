@@ -1,7 +1,8 @@
 """Multipart forms with large files: parsed as they arrive, straight into the spool.
 
-Ordinary fields stay in memory and are small; the file, and samples of known voices, which OpenAI
-sends as fields, go to spool files. Memory does not depend on what a client sends.
+Ordinary fields stay in memory and are small, one by one and all together; the file, and samples of
+known voices, which OpenAI sends as fields, go to spool files. How much memory and how many
+descriptors a request holds does not depend on what a client sends.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from backend.app.api.openai.audio_schemas import MOST_SPEAKERS
 from backend.app.audio.spool import Spool, SpoolFile
 from backend.app.errors import InvalidRequest, TooLarge, UnsupportedMedia
 
@@ -23,12 +25,19 @@ FILE = "file"
 VOICES = "known_speaker_references"
 FIELD_BYTES = 64 * 1024
 """Of one ordinary field."""
+FIELDS_BYTES = 1 << 20
+"""Of all of them, names included."""
 VOICE_BYTES = 32 << 20
 """Of one sample of a known voice, as the text of a data URL."""
-MOST_PARTS = 1000
+MOST_VOICES = MOST_SPEAKERS
+"""Each holds a descriptor once it is decoded."""
+MOST_PARTS = 250
 BOUNDARY_BYTES = 70
 """The most that RFC 2046 allows."""
-_DATA_URL = re.compile(rb"data:[\w.+-]*/?[\w.+-]*(?:;[\w=.+-]+)*;base64,", re.IGNORECASE)
+_DATA_URL = re.compile(
+    rb"""data:[\w.+-]*/?[\w.+-]*(?:\s*;\s*[\w.+-]+(?:=(?:[\w.+-]+|"[^"]{0,100}"))?)*\s*;\s*base64,""",
+    re.IGNORECASE,
+)
 
 
 class Form:
@@ -40,9 +49,16 @@ class Form:
         self.file: SpoolFile | None = None
         self.filename = ""
         self.voices: list[SpoolFile] = []
+        self._text_bytes = 0
 
     def open(self, spool: Spool) -> SpoolFile:
         return self._stack.enter_context(spool.file())
+
+    def count(self, size: int) -> None:
+        """`size` bytes more stay in memory. Raises TooLarge."""
+        self._text_bytes += size
+        if self._text_bytes > FIELDS_BYTES:
+            raise TooLarge(f"The form's text fields are larger than {FIELDS_BYTES} bytes together.")
 
     def close(self) -> None:
         """Remove its files. Idempotent."""
@@ -59,6 +75,7 @@ class _Part:
             raise InvalidRequest("A part of the form has no name.")
         self.name = name.decode("utf-8", "replace")
         self._form = form
+        form.count(len(name))
         self._text = bytearray()
         self._spooled: SpoolFile | None = None
         self._limit: float = FIELD_BYTES
@@ -69,6 +86,10 @@ class _Part:
             form.file = self._spooled = form.open(spool)
             self._limit = float("inf")
         elif self.name.removesuffix("[]") == VOICES:
+            if len(form.voices) == MOST_VOICES:
+                raise InvalidRequest(
+                    f"At most {MOST_VOICES} known speakers can be given.", param=VOICES
+                )
             self._spooled = form.open(spool)
             form.voices.append(self._spooled)
             self._limit = VOICE_BYTES
@@ -80,6 +101,7 @@ class _Part:
                 f"The field '{self.name}' is larger than {self._limit:.0f} bytes.", param=self.name
             )
         if self._spooled is None:
+            self._form.count(len(data))
             self._text += data
         else:
             await self._spooled.write(data)
@@ -88,8 +110,6 @@ class _Part:
         if self._spooled is None:
             text = self._text.decode("utf-8", "replace")
             self._form.fields.setdefault(self.name, []).append(text)
-        else:
-            await self._spooled.flush()
 
 
 class _Parser:
@@ -201,6 +221,5 @@ async def decode_voice(text: SpoolFile, spool: Spool, form: Form, number: int) -
         await audio.write(base64.b64decode(left, validate=True))
     except binascii.Error:
         raise InvalidRequest("The reference is not valid base64.", param=param) from None
-    await audio.flush()
     text.close()
     return audio

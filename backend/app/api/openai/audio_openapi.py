@@ -39,7 +39,9 @@ _SPEAKERS: Schema = {
     "min_speakers": _integer("How many speak at least.", 1, MOST_SPEAKERS),
     "max_speakers": _integer("How many speak at most.", 1, MOST_SPEAKERS),
     "known_speaker_names[]": _list("Names of voices to be recognised."),
-    "known_speaker_references[]": _list("For each name a sample of 2 s or more, as data URL."),
+    "known_speaker_references[]": _list(
+        "For each name a sample of 2 s to 900 s, as data URL; at most 50."
+    ),
 }
 _COMMON: Schema = {
     "file": _FILE,
