@@ -185,7 +185,8 @@ def test_a_form_holds_few_voices_and_little_text(http: httpx.Client, gateway: Au
     assert answer.status_code == 400
     assert error(answer)["param"] == "known_speaker_references"
     assert "50" in error(answer)["message"]
-    answer = send(http, **{f"unheard_of_{number}": "x" * 60_000 for number in range(20)})
+    fields: dict[str, Any] = {f"unheard_of_{number}": "x" * 60_000 for number in range(20)}
+    answer = send(http, **fields)
     assert answer.status_code == 413
     eventually(gateway.at_rest)
 
@@ -219,11 +220,12 @@ def test_a_sample_in_which_nobody_speaks_is_the_caller_s_mistake(http: httpx.Cli
         "known_speaker_names__": ["Nobody"],
         "known_speaker_references__": [VOICE],
     }
-    for path, fields in (
+    wanted: list[tuple[str, dict[str, Any]]] = [
         (PATH, {"response_format": "diarized_json"}),
         (PATH, {"response_format": "srt", "diarize": "true"}),
         ("/v1/audio/diarizations", {"model": "pyannote"}),
-    ):
+    ]
+    for path, fields in wanted:
         answer = send(http, path=path, **fields, **voice)
         assert answer.status_code == 400
         assert error(answer)["param"] == "known_speaker_references"
