@@ -244,5 +244,11 @@ def _methods(request: Request) -> list[str]:
 def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "header"))
-    raise InvalidRequest(f"{where or 'body'}: {first['msg']}.", param=where or None)
+    place, kind, detail = first["loc"], first["type"], first.get("ctx", {}).get("error")
+    if kind == "json_invalid":
+        raise InvalidRequest(f"The body is no valid JSON: {detail} (at character {place[-1]}).")
+    if place == ("body",) and kind in ("model_attributes_type", "model_type"):
+        raise InvalidRequest("Send a JSON object, with 'Content-Type: application/json'.")
+    where = ".".join(str(part) for part in place if part not in ("body", "query", "header"))
+    said = detail if kind == "value_error" else first["msg"]
+    raise InvalidRequest(f"{where or 'body'}: {said}.", param=where or None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,6 +18,12 @@ FAST = {"CRASH_BACKOFF_S": "0.05", "ENGINE_TERM_S": "2"}
 def qwen(http: httpx.Client) -> dict[str, Any]:
     found: dict[str, Any] = http.get("/api/admin/status").json()["models"]["qwen"]
     return found
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[httpx.Client]:
+    with gateway() as running, running.client() as http:
+        yield http
 
 
 def superseded(answer: httpx.Response) -> bool:
@@ -66,3 +73,30 @@ def test_two_who_want_it_unloaded_both_get_what_they_want() -> None:
         eventually(lambda: qwen(http)["state"] == "loading")
         both = [pool.submit(http.post, f"{MODEL}/unload?wait=true") for _ in range(2)]
         assert [answer.result(20).status_code for answer in both] == [200, 200]
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        ({"content": "{", "headers": {"content-type": "application/json"}}, "no valid JSON"),
+        ({"content": "{}"}, "'Content-Type: application/json'"),
+        ({"json": [1]}, "Send a JSON object"),
+        ({"json": {"replicas": "many"}}, "replicas: write a number"),
+        ({"json": {"replica": 1}}, "replica: "),
+    ],
+)
+def test_a_wrong_body_is_told_in_plain_words(
+    plain: httpx.Client, sent: dict[str, Any], words: str
+) -> None:
+    answer = plain.post(f"{MODEL}/load", **sent)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert words in error["message"]
+    assert "Value error" not in error["message"]
+    assert error["param"] in (None, "replica", "replicas")
+
+
+def test_an_event_id_that_is_none_begins_anew(plain: httpx.Client) -> None:
+    headers = {"last-event-id": "of another server"}
+    with plain.stream("GET", "/api/admin/events", headers=headers) as events:
+        assert "event: snapshot" in next(events.iter_text())

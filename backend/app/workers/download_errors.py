@@ -142,8 +142,8 @@ class Explainer:
     def unreachable(self, reason: str) -> Failure:
         return Failure(
             "hub_unreachable",
-            f"{shown(self._endpoint)} cannot be reached: {reason}. Check the network, HF_ENDPOINT"
-            " and the proxy variables.",
+            f"Nothing could be had from {shown(self._endpoint)}: {reason}. Check the network,"
+            " HF_ENDPOINT and the proxy variables, or try again later.",
         )
 
     def __call__(self, exc: BaseException, want: Want) -> BaseException:

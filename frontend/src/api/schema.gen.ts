@@ -2536,7 +2536,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                "last-event-id"?: number | null;
+                "last-event-id"?: string | null;
             };
             path?: never;
             cookie?: never;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 from fastapi import APIRouter, Header
@@ -14,10 +15,13 @@ router = APIRouter()
 
 @router.get("/events", operation_id="admin_events", response_class=StreamingResponse)
 async def events(
-    gateway: Gate, last_event_id: Annotated[int | None, Header()] = None
+    gateway: Gate, last_event_id: Annotated[str | None, Header()] = None
 ) -> StreamingResponse:
     """Server-sent events. With `Last-Event-ID` it resumes where a broken connection left off."""
-    frames = gateway.events.subscribe(last_event_id).frames(gateway.settings.sse_keepalive_s)
+    seen = None
+    with contextlib.suppress(ValueError):  # an EventSource never comes back after a 400
+        seen = int(last_event_id or "")
+    frames = gateway.events.subscribe(seen).frames(gateway.settings.sse_keepalive_s)
     return StreamingResponse(
         frames,
         media_type="text/event-stream",
