@@ -49,7 +49,7 @@ def patient(
     values = {"model_cache_dir": root / "models", "log_dir": root / "logs", "model_set": "demo"}
     made = Settings.model_validate(values | settings)
     specs = tuple(build_specs(made, made.model_set == "demo"))
-    chosen = ModelSet(made.model_set == "demo", "")
+    chosen = ModelSet(made.model_set == "demo", same(""))
     return Patient(made, specs, chosen, reading, {"PATH": "/nowhere"} | (env or {}), root)
 
 
@@ -87,6 +87,7 @@ def test_in_french_and_for_programs(tmp_path: Path) -> None:
     assert (code, found["ok"]) == (0, True)
     said = {check["topic"]: check for check in found["checks"]}
     assert said["port"]["message"] == "127.0.0.1:0 est libre"
+    assert said["settings"]["message"] == "modèles de démonstration : MODEL_SET=demo"
     assert said["dashboard"]["level"] in {"OK", "WARN"}
     assert set(doctor.CHECKS) - {"certificate"} <= set(said)
 

@@ -110,8 +110,10 @@ async def _examine(quick: bool) -> AsyncIterator[Line]:
             ),
         )
         return
-    chosen = "demo" if patient.model_set.demo else "real"
-    yield ok("settings", same(f"{chosen} models: {patient.model_set.reason}"))
+    demo, why = patient.model_set
+    chosen = Words("demo", "de démonstration") if demo else Words("real", "réels")
+    said = Words(f"{chosen.en} models: {why.en}", f"modèles {chosen.fr} : {why.fr}")
+    yield ok("settings", said)
     for each in strangers():
         hint = f": {each.nearest}?" if each.nearest else ""
         yield warn(

@@ -20,9 +20,11 @@ def gpus(patient: Patient) -> list[Line]:
         return [_none(patient)]
     names = Counter(gpu.name for gpu in reading.gpus)
     listed = ", ".join(f"{count} × {name}" for name, count in names.items())
-    driver = f", driver {reading.driver}" if reading.driver else ""
+    driver = Words(", driver ", ", pilote ") if reading.driver else same("")
+    number = reading.driver or ""
     cuda = f" (CUDA {reading.cuda})" if reading.cuda else ""
-    lines = [ok("gpu", same(f"{listed}{driver}{cuda}, {reading.probe}"))]
+    said = Words(*(f"{listed}{word}{number}{cuda}, {reading.probe}" for word in driver))
+    lines = [ok("gpu", said)]
     lines += [_problem(problem) for problem in reading.problems]
     if not (patient.root / "dev/nvidia-uvm").exists():
         lines.append(_no_uvm())
