@@ -1853,7 +1853,7 @@ export interface operations {
                     max_speakers?: number;
                     /** @description Names of voices to be recognised. */
                     "known_speaker_names[]"?: string[];
-                    /** @description For each name a sample of 2 s or more, as data URL. */
+                    /** @description For each name a sample of 2 s to 900 s, as data URL; at most 50. */
                     "known_speaker_references[]"?: string[];
                 };
             };
@@ -1970,7 +1970,7 @@ export interface operations {
                     max_speakers?: number;
                     /** @description Names of voices to be recognised. */
                     "known_speaker_names[]"?: string[];
-                    /** @description For each name a sample of 2 s or more, as data URL. */
+                    /** @description For each name a sample of 2 s to 900 s, as data URL; at most 50. */
                     "known_speaker_references[]"?: string[];
                 };
             };
@@ -2053,7 +2053,7 @@ export interface operations {
                     max_speakers?: number;
                     /** @description Names of voices to be recognised. */
                     "known_speaker_names[]"?: string[];
-                    /** @description For each name a sample of 2 s or more, as data URL. */
+                    /** @description For each name a sample of 2 s to 900 s, as data URL; at most 50. */
                     "known_speaker_references[]"?: string[];
                 };
             };
@@ -2105,7 +2105,7 @@ export interface operations {
                     max_speakers?: number;
                     /** @description Names of voices to be recognised. */
                     "known_speaker_names[]"?: string[];
-                    /** @description For each name a sample of 2 s or more, as data URL. */
+                    /** @description For each name a sample of 2 s to 900 s, as data URL; at most 50. */
                     "known_speaker_references[]"?: string[];
                 };
             };
