@@ -147,6 +147,23 @@ def test_diarized(http: httpx.Client) -> None:
     assert {segment["speaker"] for segment in one["segments"]} == {"A"}
 
 
+def test_another_number_of_speakers_than_given_is_said(http: httpx.Client) -> None:
+    """The fake hears two voices at most."""
+    cases: list[tuple[dict[str, Any], list[str]]] = [
+        ({"num_speakers": 10}, ["speakers_not_as_asked"]),
+        ({"min_speakers": 3}, ["speakers_not_as_asked"]),
+        ({"max_speakers": 1}, ["speakers_not_as_asked"]),
+        ({"num_speakers": 2}, []),
+        ({"min_speakers": 1, "max_speakers": 4}, []),
+    ]
+    for fields, codes in cases:
+        for path in (PATH, "/v1/audio/diarizations"):
+            kind = "diarized_json" if path == PATH else "json"
+            model = "canary" if path == PATH else "pyannote"
+            found = send(http, path=path, model=model, response_format=kind, **fields).json()
+            assert [w["code"] for w in found.get("warnings", [])] == codes
+
+
 def test_known_speakers(http: httpx.Client) -> None:
     found = send(
         http,
@@ -272,6 +289,7 @@ def test_streams(http: httpx.Client) -> None:
     kinds = [event["type"].rsplit(".", 1)[1] for event in found]
     assert kinds == ["delta"] * 3 + ["segment"] * 3 + ["done"]
     assert [event["speaker"] for event in found[3:6]] == ["A", "B", "A"]
+    assert found[-1]["coverage"]["speech_seconds"] == 3.0
 
 
 def test_sdk(gateway: AudioGateway, tmp_path: Path) -> None:

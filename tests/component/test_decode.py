@@ -136,6 +136,28 @@ def test_every_shape(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [("wav", "pcm_s16le"), ("wav", "pcm_f32le"), ("flac", "flac"), ("mp3", "libmp3lame")],
+)
+def test_channels_that_cancel_each_other(container: str, codec: str, tmp_path: Path) -> None:
+    """One wire of a cable was swapped: mixed, nothing would be left."""
+    data = audio.mux(container, codec, [(0.0, 2.0)], 48_000, "stereo", audio.opposite)
+
+    async def main() -> None:
+        async with (
+            decoding(tmp_path) as (spool, decoder),
+            decoded(spool, decoder, data) as recording,
+        ):
+            samples = await samples_of(recording)
+            assert recording.duration == pytest.approx(2.0, abs=0.1)
+            assert max(samples[8000:24_000]) == pytest.approx(audio.AMPLITUDE, rel=0.1)
+            assert pitch(samples[8000:24_000]) == pytest.approx(audio.TONE_HZ, abs=2)
+            assert [notice.code for notice in recording.warnings] == ["channels_cancel"]
+
+    asyncio.run(main())
+
+
 def test_our_own_format_comes_through_unchanged(tmp_path: Path) -> None:
     async def main() -> None:
         async with (

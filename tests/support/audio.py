@@ -11,7 +11,7 @@ import struct
 import wave
 import zipfile
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -32,6 +32,12 @@ def tone(seconds: float, rate: int = 16_000, channels: int = 1) -> array[int]:
     step = 2 * math.pi * TONE_HZ / rate
     mono = (round(AMPLITUDE * math.sin(step * n)) for n in range(round(seconds * rate)))
     return array("h", (value for value in mono for _ in range(channels)))
+
+
+def opposite(seconds: float, rate: int = 16_000, channels: int = 2) -> array[int]:
+    """As `tone`, but every second channel is the negative of the one before."""
+    both = tone(seconds, rate, channels)
+    return array("h", (-value if number % 2 else value for number, value in enumerate(both)))
 
 
 @cache
@@ -77,7 +83,12 @@ def encoded(
 
 
 def mux(
-    container: str, codec: str, spans: Sequence[tuple[float, float]], rate: int, layout: str
+    container: str,
+    codec: str,
+    spans: Sequence[tuple[float, float]],
+    rate: int,
+    layout: str,
+    sound: Callable[[float, int, int], array[int]] = tone,
 ) -> bytes:
     """Tones of (start, length) in seconds; between them the clock of the file jumps."""
     file = io.BytesIO()
@@ -90,7 +101,7 @@ def mux(
             format=stream.codec_context.format.name, layout=layout, rate=rate, frame_size=size
         )
         for start, length in spans:
-            frame = audio_frame(tone(length, rate, channels), rate, layout, start)
+            frame = audio_frame(sound(length, rate, channels), rate, layout, start)
             at = frame.pts
             for part in resampler.resample(frame):
                 part.pts = at

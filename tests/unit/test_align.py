@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.app.audio.align import LONGEST_WORD_S, NEAREST_S, align, label, overlaps
+from backend.app.audio.align import LONGEST_WORD_S, NEAREST_S, align, label, overlaps, reletter
 from backend.app.audio.transcript import UNKNOWN_SPEAKER, Diarization, Segment, Turn, Word
 
 
@@ -131,6 +131,17 @@ def test_labels_follow_first_appearance() -> None:
     regular, exclusive = label(turns, turns[:2])
     assert [turn.speaker for turn in regular] == ["A", "B", "B"]
     assert [(turn.start, turn.speaker) for turn in exclusive] == [(0, "A"), (3, "B")]
+
+
+def test_letters_follow_the_words_and_not_the_turns() -> None:
+    """Whoever coughs first takes no letter from those who speak."""
+    turns, _ = label(
+        [Turn(0, 1, "cough"), Turn(2, 3, "x"), Turn(4, 5, "Zoe"), Turn(6, 7, "y")], [], ["Zoe"]
+    )
+    words = [Word(at, at + 1, "well") for at in (2.0, 4.0, 6.0, 9.0)]
+    found = reletter(align([segment(*words)], diarization(*turns)), ["Zoe"])
+    assert [part.speaker for part in found] == ["A", "Zoe", "B", UNKNOWN_SPEAKER]
+    assert [part.words[0].speaker for part in found] == ["A", "Zoe", "B", UNKNOWN_SPEAKER]
 
 
 def test_known_names_stay_and_letters_avoid_them() -> None:

@@ -32,12 +32,7 @@ def label(
     Either list stands in for the other where that is empty.
     """
     ordered = sorted(turns or exclusive, key=_in_time)
-    taken = {name.casefold() for name in known}
-    letters = (name for name in _letters() if name.casefold() not in taken)
-    names = {name: name for name in known}
-    for turn in (*ordered, *exclusive):
-        if turn.speaker not in names:
-            names[turn.speaker] = next(letters)
+    names = _names((turn.speaker for turn in (*ordered, *exclusive)), known)
     return (
         tuple(replace(turn, speaker=names[turn.speaker]) for turn in ordered),
         tuple(
@@ -52,6 +47,37 @@ def align(segments: Iterable[Segment], diarization: Diarization) -> tuple[Segmen
     exclusive = _Timeline(diarization.exclusive or diarization.turns)
     crosstalk = _Timeline(overlaps(diarization.turns))
     return tuple(part for segment in segments for part in _cut(segment, exclusive, crosstalk))
+
+
+def reletter(segments: Sequence[Segment], known: Collection[str] = ()) -> tuple[Segment, ...]:
+    """Letters as they appear in aligned segments: not everybody who is heard says a word."""
+    heard: list[str | None] = []
+    for segment in segments:
+        heard += [segment.speaker, *(word.speaker for word in segment.words)]
+    names = _names((speaker for speaker in heard if speaker), (*known, UNKNOWN_SPEAKER))
+
+    def name(speaker: str | None) -> str | None:
+        return None if speaker is None else names[speaker]
+
+    return tuple(
+        replace(
+            segment,
+            speaker=name(segment.speaker),
+            words=tuple(replace(word, speaker=name(word.speaker)) for word in segment.words),
+        )
+        for segment in segments
+    )
+
+
+def _names(speakers: Iterable[str], known: Collection[str]) -> dict[str, str]:
+    """What each is called: A, B, … in this order, `known` keep their name."""
+    taken = {name.casefold() for name in known}
+    letters = (name for name in _letters() if name.casefold() not in taken)
+    names = {name: name for name in known}
+    for speaker in speakers:
+        if speaker not in names:
+            names[speaker] = next(letters)
+    return names
 
 
 def overlaps(turns: Iterable[Turn]) -> list[Turn]:

@@ -278,6 +278,12 @@ class Decoder:
 
 
 def _damage(report: dict[str, Any]) -> Iterator[Notice]:
+    if report["cancelled"]:
+        yield Notice(
+            "channels_cancel",
+            "The two channels are each other's opposite, and mixed they are silence:"
+            " the louder one alone was read.",
+        )
     if report["bad"]:
         yield Notice(
             "damaged_audio",

@@ -48,6 +48,9 @@ DECODERS = re.compile(
 TOTAL_IN_MP3 = re.compile(rb"\xff[\xe0-\xff]..(?:.{9}|.{17}|.{32})(?:Xing|Info)", re.DOTALL)
 PIPED_WAV = 0x7FFF0000
 """Sizes from here on mean that whoever wrote the header did not know them."""
+CANCELLED = 0.1
+"""A mix below this share of its louder channel: the two are each other's opposite."""
+SAMPLE_TYPES = {"s16": "h", "s32": "i", "flt": "f", "dbl": "d"}
 PROBE_WAV_BYTES = "16384"
 """FFmpeg would otherwise search 5 MB of samples for other codecs in disguise: 19 ms a file."""
 UNREADABLE = (av.error.FFmpegError, ValueError, ArithmeticError, IndexError, MemoryError)
@@ -84,6 +87,13 @@ class Sink:
         if len(self._buffer) >= FLUSH_BYTES:
             self.flush()
 
+    def restart(self) -> None:
+        """Forget everything written so far."""
+        self._buffer.clear()
+        os.ftruncate(self._fd, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        self.samples = 0
+
     def silence(self, samples: int) -> None:
         while samples > 0:
             part = min(samples, FLUSH_BYTES // 2)
@@ -101,14 +111,42 @@ class Sink:
         tell(self._report, {"samples": self.samples})
 
 
+class Balance:
+    """How loud two channels and their mix are, by 16 samples of every fourth frame."""
+
+    def __init__(self) -> None:
+        self._frames = 0
+        self._left = self._right = self._mix = 0.0
+
+    def hear(self, frame: Any) -> None:
+        self._frames += 1
+        kind: Any = SAMPLE_TYPES.get(frame.format.packed.name)
+        if self._frames % 4 != 1 or kind is None or frame.layout.nb_channels != 2:
+            return
+        views: Any = [memoryview(plane).cast("B").cast(kind) for plane in frame.planes]
+        left, right, width = (*views, 1) if len(views) == 2 else (views[0], views[0][1:], 2)
+        some = slice(0, width * frame.samples, width * max(1, frame.samples // 16))
+        for one, other in zip(left[some], right[some], strict=False):
+            self._left += abs(one)
+            self._right += abs(other)
+            self._mix += abs(one + other) / 2
+
+    def alone(self) -> int | None:
+        """The channel to take by itself, because the mix of both is next to nothing."""
+        louder = max(self._left, self._right)
+        return int(self._right > self._left) if self._mix < CANCELLED * louder else None
+
+
 class Converter:
-    """Frames of any shape to mono 16 kHz s16.
+    """Frames of any shape to mono 16 kHz s16: the mix of all channels, or one of two.
 
     Integer samples on purpose: in float the downmix of equal channels comes out 3 dB too loud.
     """
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, channel: int | None = None) -> None:
         self._sink = sink
+        self._format = ("s16", "mono") if channel is None else ("s16p", "stereo")
+        self._plane = channel or 0
         self._shape: tuple[str, str, int] | None = None
         self._resampler: Any = None
 
@@ -116,7 +154,8 @@ class Converter:
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape:
             self.flush()
-            self._resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+            form, layout = self._format
+            self._resampler = av.AudioResampler(format=form, layout=layout, rate=RATE)
             self._shape = shape
         frame.pts = None
         self._pull(frame)
@@ -128,7 +167,7 @@ class Converter:
 
     def _pull(self, frame: Any) -> None:
         for out in self._resampler.resample(frame):
-            self._sink.write(memoryview(out.planes[0])[: 2 * out.samples])
+            self._sink.write(memoryview(out.planes[self._plane])[: 2 * out.samples])
 
 
 class Clock:
@@ -208,6 +247,20 @@ def declared_seconds(container: Any, stream: Any, head: bytes) -> float | None:
 
 def decode(upload: Any, head: bytes, sink: Sink) -> dict[str, Any]:
     """The last report of a job that went well. Raises Refused."""
+    balance = Balance()
+    report = convert(upload, head, sink, balance)
+    channel = balance.alone()
+    if channel is not None:
+        upload.seek(0)
+        sink.restart()
+        report = convert(upload, head, sink, balance, channel)
+    return report | {"cancelled": channel is not None}
+
+
+def convert(
+    upload: Any, head: bytes, sink: Sink, balance: Balance, channel: int | None = None
+) -> dict[str, Any]:
+    """All of one upload into the sink: its channels mixed, or one of two."""
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "", "codec_whitelist": LISTED}
     if head[:4] == b"RIFF":
         options["probesize"] = PROBE_WAV_BYTES
@@ -230,12 +283,13 @@ def decode(upload: Any, head: bytes, sink: Sink) -> dict[str, Any]:
         stream.thread_type = "NONE"
         declared = declared_seconds(container, stream, head)
         clock = Clock((container.start_time or 0) / 1e6)
-        converter = Converter(sink)
+        converter = Converter(sink, channel)
         packets = Packets(container, stream)
         odd = 0
         for frame in packets:
             try:
                 sink.silence(clock.missing(frame, sink.samples))
+                balance.hear(frame)
                 converter.push(frame)
             except UNREADABLE:
                 odd += 1

@@ -63,7 +63,9 @@ def text(transcript: Transcript) -> str:
     return "".join(f"{s.speaker}: {s.text}\n" for s in transcript.segments if s.text)
 
 
-def json(transcript: Transcript, *, logprobs: bool = False) -> dict[str, Any]:
+def json(
+    transcript: Transcript, *, logprobs: bool = False, coverage: bool = False
+) -> dict[str, Any]:
     out: dict[str, Any] = {"text": transcript.text}
     if logprobs:
         tokens = (token for segment in transcript.segments for token in segment.tokens)
@@ -71,7 +73,7 @@ def json(transcript: Transcript, *, logprobs: bool = False) -> dict[str, Any]:
     return out | {
         "languages": languages(transcript),
         "usage": usage_seconds(transcript.duration),
-        **_ours(transcript, coverage=False),
+        **_ours(transcript, coverage=coverage),
     }
 
 

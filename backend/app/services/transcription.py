@@ -16,13 +16,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-from backend.app.audio.align import align, label
+from backend.app.audio.align import align, label, reletter
 from backend.app.audio.decode import Decoder, Recording
 from backend.app.audio.peaks import Peaks
 from backend.app.audio.spool import Spool, SpoolFile
@@ -109,7 +109,9 @@ class TranscriptionService:
                         speakers.result()  # a mistake is told as soon as it is known
             transcript = _transcript(recording, ask, segments, done, decoded_s)
             if speakers is not None:
-                transcript = await asyncio.to_thread(_with_speakers, transcript, await speakers)
+                names = [known.name for known in ask.speakers.known]
+                found = await speakers
+                transcript = await asyncio.to_thread(_with_speakers, transcript, found, names)
             if outline is not None:
                 transcript = replace(transcript, peaks=await outline)
             yield transcript
@@ -121,7 +123,7 @@ class TranscriptionService:
             recording = await stack.enter_async_context(self._decoder.recording(upload))
             upload.close()
             diarization = await self._diarize(recording, speakers, voices)
-            return replace(diarization, warnings=recording.warnings)
+            return replace(diarization, warnings=recording.warnings + diarization.warnings)
 
     # ---- the engines ------------------------------------------------------------------------
 
@@ -186,7 +188,8 @@ class TranscriptionService:
             if exc.code == "bad_audio" and names:  # the recording itself is our own PCM
                 exc.param = VOICES
             raise
-        return Diarization(recording.duration, *label(turns, exclusive, names))
+        warnings = tuple(_miscounted(speakers, len({turn.speaker for turn in turns})))
+        return Diarization(recording.duration, *label(turns, exclusive, names), warnings)
 
     async def _voices(
         self, known: Sequence[KnownSpeaker], stack: AsyncExitStack
@@ -292,7 +295,27 @@ def _gap_notice(gaps: Sequence[tuple[float, float]]) -> Notice:
     )
 
 
-def _with_speakers(transcript: Transcript, found: Diarization | Notice) -> Transcript:
+def _miscounted(asked: Speakers, found: int) -> Iterator[Notice]:
+    """Said when not as many could be told apart as the caller said."""
+    wanted = None
+    if asked.exactly is not None and found != asked.exactly:
+        wanted = f"{asked.exactly} speakers were"
+    elif asked.at_least is not None and found < asked.at_least:
+        wanted = f"At least {asked.at_least} speakers were"
+    elif asked.at_most is not None and found > asked.at_most:
+        wanted = f"At most {asked.at_most} speakers were"
+    if wanted is not None:
+        yield Notice("speakers_not_as_asked", f"{wanted} asked for; {found} could be told apart.")
+
+
+def _with_speakers(
+    transcript: Transcript, found: Diarization | Notice, known: Sequence[str]
+) -> Transcript:
     if isinstance(found, Notice):
         return replace(transcript, warnings=(*transcript.warnings, found))
-    return replace(transcript, segments=align(transcript.segments, found), diarized=True)
+    return replace(
+        transcript,
+        segments=reletter(align(transcript.segments, found), known),
+        diarized=True,
+        warnings=transcript.warnings + found.warnings,
+    )

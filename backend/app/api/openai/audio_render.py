@@ -78,13 +78,14 @@ def delta_event(segment: Segment, first: bool, logprobs: bool) -> bytes:
 def last_events(transcript: Transcript, params: TranscriptionParams) -> list[bytes]:
     """The speakers' segments, when they were asked for, and the end."""
     events: list[dict[str, Any]] = []
-    if params.response_format == "diarized_json":
+    diarized = params.response_format == "diarized_json"
+    if diarized:
         words = "word" in params.granularities
         events = [
             formats.diarized_segment(number, segment, words=words)
             for number, segment in enumerate(transcript.segments)
         ]
-    said = formats.json(transcript, logprobs=params.logprobs)
+    said = formats.json(transcript, logprobs=params.logprobs, coverage=diarized)
     tokens = formats.usage_tokens(transcript)
     done = {"type": "transcript.text.done", **said, "usage": tokens}
     return [_frame(event) for event in (*events, done)]
