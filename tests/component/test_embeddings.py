@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from tests.support.engine import FAKE_MODEL, FAKE_PYTHON, ask
-from tests.support.gateway import GatewayProcess, chat, gateway
+from tests.support.gateway import GatewayProcess, chat, gateway, recorded
 
 FILE = f"""
 [embedder]
@@ -60,8 +60,7 @@ def test_the_sdk_gets_what_the_engine_gives(sdk: openai.OpenAI, running: Gateway
 
 def test_requests_are_counted(http: httpx.Client) -> None:
     answer = http.post("/v1/embeddings", json={"model": "embedder", "input": "one two three"})
-    request_id = answer.headers["x-request-id"]
-    seen = http.get("/api/admin/requests", params={"request_id": request_id}).json()["recent"][0]
+    seen = recorded(http, answer)
     assert (seen["model"], seen["route"], seen["status"]) == ("embedder", "/v1/embeddings", 200)
     assert (seen["prompt_tokens"], seen["approximate"]) == (3, False)
 
@@ -86,11 +85,11 @@ def test_embeddings_refuse_a_chat_model(sdk: openai.OpenAI) -> None:
     [
         ({"input": "x"}, 400, "model"),
         ({"input": "x", "model": "nobody"}, 404, "model"),
-        ({"model": "embedder"}, 400, "body"),
+        ({"model": "embedder"}, 400, None),
     ],
 )
 def test_mistakes_are_named(
-    http: httpx.Client, body: dict[str, str], status: int, param: str
+    http: httpx.Client, body: dict[str, str], status: int, param: str | None
 ) -> None:
     answer = http.post("/v1/embeddings", json=body)
     assert (answer.status_code, answer.json()["error"]["param"]) == (status, param)

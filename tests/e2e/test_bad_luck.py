@@ -31,6 +31,7 @@ from tests.support.gateway import (
     chat,
     eventually,
     gateway,
+    recorded,
 )
 
 FAST = {"CRASH_BACKOFF_S": "0.05", "ENGINE_TERM_S": "2", "DRAIN_S": "5"}
@@ -465,7 +466,7 @@ def test_what_outlasts_an_unload_is_told_so_and_holds_up_no_stop(stream: bool) -
         error = json.loads(told.text.strip().rpartition("data: ")[2])["error"]
         assert error["code"] == "model_unloaded"
         assert "DRAIN_S" in error["message"]
-        record = http.get("/api/admin/requests").json()["recent"][0]
+        record = recorded(http, told)
         assert (record["outcome"], record["status"]) == ("cancelled", 503)
         assert record["cancelled_by"] == "operator"
 

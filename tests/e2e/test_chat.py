@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from tests.support.engine import last_request
-from tests.support.gateway import GatewayProcess, at_rest, chat, eventually, gateway
+from tests.support.gateway import GatewayProcess, at_rest, chat, eventually, gateway, recorded
 
 
 @pytest.fixture(scope="module", params=["with a dashboard", "without"])
@@ -291,8 +291,9 @@ def test_replicas_are_counted_from_zero(http: httpx.Client) -> None:
 
 
 def test_the_history_has_counts_and_no_content(http: httpx.Client) -> None:
-    http.post("/v1/chat/completions", json=chat("secret words", max_tokens=3))
-    newest = http.get("/api/admin/requests").json()["recent"][0]
+    newest = recorded(
+        http, http.post("/v1/chat/completions", json=chat("secret words", max_tokens=3))
+    )
     assert newest["model"] == "qwen"
     assert newest["outcome"] == "completed"
     assert newest["completion_tokens"] == 3

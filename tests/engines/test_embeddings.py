@@ -15,7 +15,7 @@ import pytest
 from tests.engines.conftest import QUIET, REPOSITORY
 from tests.engines.make_embedding import WIDTH
 from tests.support.engine import ask
-from tests.support.gateway import GatewayProcess, chat, demo_gateway
+from tests.support.gateway import GatewayProcess, chat, demo_gateway, recorded
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
@@ -84,7 +84,6 @@ def test_mistakes_are_the_callers(running: GatewayProcess) -> None:
 def test_the_history_has_its_tokens(running: GatewayProcess) -> None:
     with running.client() as http:
         answer = http.post("/v1/embeddings", json={"model": "embedder", "input": TEXT})
-        params = {"request_id": answer.headers["x-request-id"]}
-        seen = http.get("/api/admin/requests", params=params).json()["recent"][0]
+        seen = recorded(http, answer)
         assert seen["prompt_tokens"] == answer.json()["usage"]["prompt_tokens"]
         assert not seen["approximate"]

@@ -167,3 +167,17 @@ def at_rest(client: httpx.Client) -> bool:
     running = client.get("/api/admin/requests").json()["in_flight"]
     models = status["models"].values()
     return not running and all(m["in_flight"] == 0 and m["queued"] == 0 for m in models)
+
+
+def recorded(client: httpx.Client, answer: httpx.Response) -> dict[str, Any]:
+    """What the history says of a request, which it learns in the moment after its last byte."""
+    asked = {"request_id": answer.headers["x-request-id"]}
+
+    def found() -> list[dict[str, Any]]:
+        recent: list[dict[str, Any]] = client.get("/api/admin/requests", params=asked).json()[
+            "recent"
+        ]
+        return recent
+
+    newest: dict[str, Any] = eventually(found)[0]
+    return newest

@@ -84,7 +84,9 @@ def _read(content: bytes) -> tuple[str, str | None, str | None]:
     if isinstance(message, list):  # the framework's list of validation errors
         message = "; ".join(_validation(item) for item in message)
     param, code = error.get("param"), error.get("code")
-    if isinstance(param, str) and param.startswith("body"):
+    if param == "body":  # all of it
+        param = None
+    elif isinstance(param, str) and param.startswith("body."):
         param = field_of(param)
     return (
         str(message or ""),
