@@ -132,6 +132,7 @@ def test_translations(http: httpx.Client) -> None:
     assert (found["task"], found["language"]) == ("translate", "english")
     found = send(http, target_language="de", response_format="verbose_json").json()
     assert found["task"] == "transcribe"
+    assert (found["language_code"], found["target_language"]) == ("en", "de")
 
 
 def test_diarized(http: httpx.Client) -> None:
@@ -416,6 +417,21 @@ def test_malformed_forms(
     eventually(gateway.at_rest)
 
 
+def test_common_slips_are_told_in_our_words(http: httpx.Client) -> None:
+    answer = http.post(PATH, data={"model": "canary"}, files={"file[]": THREE})
+    assert "as 'file'" in error(answer)["message"]
+    answer = send(http, path="/api/audio/transcribe", stream="true")
+    assert error(answer)["param"] == "stream"
+    assert "verbose_json" not in error(answer)["message"]
+    answer = http.post(PATH, data={"model": "canary"}, files={"file": ("x" * 5000, THREE)})
+    assert "filename" in error(answer)["message"]
+    request = http.build_request("POST", PATH, data={"model": "canary"}, files={"file": THREE})
+    headers = {**request.headers, "content-encoding": "gzip"}
+    answer = http.post(PATH, content=request.read(), headers=headers)
+    assert answer.status_code == 415
+    assert "gzip" in error(answer)["message"]
+
+
 def test_a_body_of_unknown_length(http: httpx.Client) -> None:
     """As from `curl -T -`: chunked, in pieces that cut boundaries anywhere."""
     request = http.build_request("POST", PATH, data={"model": "canary"}, files={"file": THREE})
@@ -457,8 +473,10 @@ def test_limits() -> None:
         assert answer.status_code == 413
         assert "2 s" in error(answer)["message"]
         answer = send(http, bytes(1_100_000))
-        assert answer.status_code == 507
-        assert answer.headers["retry-after"]
+        assert answer.status_code == 507  # it never fits, so it is not to be sent again
+        assert "retry-after" not in answer.headers
+        assert answer.headers["x-should-retry"] == "false"
+        assert "1 MiB" in error(answer)["message"]
         assert send(http, audio.wav(1.0)).json()["text"] == "word0 said0."
 
 

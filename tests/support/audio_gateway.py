@@ -117,7 +117,7 @@ class AudioGateway:
         self.registry = FakeRegistry(engines)
         self.activity = Activity(Metrics(()), keep_content=True)
         (tmp / "spool").mkdir(exist_ok=True)
-        self.spool = Spool(tmp / "spool", self.settings.spool_mb * 1_000_000)
+        self.spool = Spool(tmp / "spool", self.settings.spool_mb << 20)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         config = uvicorn.Config(self._app(), log_config=None, ws="none", lifespan="on")

@@ -190,6 +190,7 @@ def test_model_is_required() -> None:
         (["Anna", "anna"], 2, "known_speaker_names"),
         (["An\nna"], 1, "known_speaker_names"),
         (["x" * 65], 1, "known_speaker_names"),
+        (["Unknown"], 1, "known_speaker_names"),
     ],
 )
 def test_known_speakers_refused(names: list[str], voices: int, param: str) -> None:

@@ -1,8 +1,8 @@
 """Transcripts and diarizations in the shapes that clients ask for. Pure.
 
 OpenAI's fields come first and exactly; beside them stand ours: `warnings`, `coverage`,
-`language_code`, `language_margin`, `peaks`, speakers of words. A field of ours is absent when it
-has nothing to say.
+`language_code`, `target_language`, `language_margin`, `peaks`, speakers of words. A field of ours
+is absent when it has nothing to say.
 """
 
 from __future__ import annotations
@@ -217,13 +217,16 @@ def _word(word: Word) -> dict[str, Any]:
 
 
 def turn_json(turn: Turn) -> dict[str, Any]:
-    return {"start": turn.start, "end": turn.end, "speaker": turn.speaker}
+    """Times finer than a sample, without the dust of binary fractions."""
+    return {"start": round(turn.start, 6), "end": round(turn.end, 6), "speaker": turn.speaker}
 
 
 def _ours(transcript: Transcript, *, coverage: bool = True) -> dict[str, Any]:
     out: dict[str, Any] = {}
     if transcript.language is not None:
         out["language_code"] = transcript.language
+    if transcript.target is not None and transcript.target != transcript.language:
+        out["target_language"] = transcript.target
     if transcript.language_margin is not None:
         out["language_margin"] = transcript.language_margin
     if coverage and transcript.coverage is not None:

@@ -55,10 +55,15 @@ class Spool:
         finally:
             file.close()
 
+    @property
+    def room_there_is(self) -> str:
+        """The budget, for messages."""
+        return f"{self.budget / (1 << 20):.4g} MiB"
+
     def take(self, size: int) -> None:
         if self.used + size > self.budget:
             raise SpoolFull(
-                f"The room for uploads ({self.budget // 1_000_000} MB for all requests) is in use."
+                f"The room for uploads ({self.room_there_is} for all requests) is in use."
                 " Try again later.",
                 retry_after=RETRY_S,
             )
@@ -123,6 +128,12 @@ class SpoolFile:
 
     def charge(self, size: int) -> None:
         """Say that the file holds `size` bytes now, whoever wrote them. Raises SpoolFull."""
+        if size > self._spool.budget:
+            raise SpoolFull(
+                "The file, or what it decodes to, is larger than all the room for uploads"
+                f" ({self._spool.room_there_is}, SPOOL_MB).",
+                permanent=True,
+            )
         self._spool.take(size - self.size)
         self.size = size
 

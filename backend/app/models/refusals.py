@@ -23,9 +23,9 @@ def unloaded(key: str) -> Unavailable:
 
 
 def failed(key: str, failure: Failure, retry_after: float) -> ModelFailed:
-    what = "downloaded" if failure.code in DOWNLOAD_CODES else "started"
+    what = "could not be downloaded" if failure.code in DOWNLOAD_CODES else "has failed"
     return ModelFailed(
-        f"The model '{key}' could not be {what}: {failure.reason}",
+        f"The model '{key}' {what}: {failure.reason}",
         code=failure.code,
         retry_after=retry_after,
         permanent=failure.code in LASTING_CODES | {"cuda_required"},

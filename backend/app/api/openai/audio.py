@@ -21,6 +21,7 @@ from backend.app.api.openai.audio_render import (
     transcript_body,
 )
 from backend.app.api.openai.audio_schemas import (
+    Fields,
     SpeakerHints,
     bad,
     parse_diarization,
@@ -81,6 +82,8 @@ async def _transcribe(
     try:
         sent = form.fields
         if short:
+            if Fields(sent).flag("stream"):
+                bad("stream", "The short form is not streamed; /v1/audio/transcriptions is.")
             sent = {"model": [RECOGNISER], **sent, "response_format": ["verbose_json"]}
         params = parse_transcription(sent, voices=len(form.voices), translate=translate)
         model = _model(gateway, params.model, Kind.ASR)

@@ -85,6 +85,10 @@ class _Part:
             form.filename = options.get(b"filename", b"").decode("utf-8", "replace")
             form.file = self._spooled = form.open(spool)
             self._limit = float("inf")
+        elif self.name == f"{FILE}[]":
+            raise InvalidRequest(
+                f"Send the recording as '{FILE}', not as '{self.name}'.", param=FILE
+            )
         elif self.name.removesuffix("[]") == VOICES:
             if len(form.voices) == MOST_VOICES:
                 raise InvalidRequest(
@@ -140,6 +144,11 @@ class _Parser:
         try:
             self._parser.write(data)
         except FormParserError as exc:
+            if "header" in str(exc).lower():
+                raise InvalidRequest(
+                    "A part of the form has too long a header: its filename, perhaps, which may"
+                    " have some 4000 characters."
+                ) from None
             raise InvalidRequest(f"The multipart form is malformed: {exc}") from None
         happened, self._happened = self._happened, []
         yield from happened
@@ -193,6 +202,13 @@ def _boundary(request: Request) -> bytes:
         raise UnsupportedMedia(
             f"Send the recording as multipart/form-data, not as {sent}.",
             code="unsupported_content_type",
+            permanent=True,
+        )
+    packed = request.headers.get("content-encoding", "identity")
+    if packed.lower() not in {"", "identity"}:
+        raise UnsupportedMedia(
+            f"Send the form as it is, not with Content-Encoding '{packed}'.",
+            code="unsupported_content_encoding",
             permanent=True,
         )
     boundary = options.get(b"boundary", b"")

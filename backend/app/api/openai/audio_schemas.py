@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from backend.app.audio.transcript import Notice
+from backend.app.audio.transcript import UNKNOWN_SPEAKER, Notice
 from backend.app.errors import InvalidRequest
 from backend.app.workers.protocol import LANGUAGES
 
@@ -195,6 +195,8 @@ def parse_speakers(fields: Fields, voices: int) -> SpeakerHints:
     for name in names:
         if not _NAME.fullmatch(name):
             bad("known_speaker_names", "A speaker's name is one line of 1 to 64 characters.")
+        if name.casefold() == UNKNOWN_SPEAKER:
+            bad("known_speaker_names", f"'{name}' stands for nobody known; give another name.")
     if len({name.casefold() for name in names}) < len(names):
         bad("known_speaker_names", "Two known speakers have the same name.")
     return SpeakerHints(exactly, at_least, at_most, names)
