@@ -183,7 +183,7 @@ fi
 command=(docker run --detach --name "$name" --label "$label=1" --init
     --restart "${RESTART_POLICY:-unless-stopped}" --stop-timeout "$stop_timeout"
     --user "$user" --cap-drop ALL --security-opt no-new-privileges
-    --shm-size "${SHM_SIZE:-16g}" --ulimit memlock=-1 --ulimit stack=67108864
+    --shm-size "${SHM_SIZE:-16g}" --ulimit memlock=-1 --ulimit stack=67108864 --ulimit nofile=65536
     --publish "$publish" -v "$models:/models" -v "$logs:/var/log/servertestllm"
     -e MODEL_CACHE_DIR=/models -e API_HOST=0.0.0.0 -e API_PORT=8000
     -e LOG_DIR=/var/log/servertestllm
