@@ -25,7 +25,7 @@ const button = (page, name) => card(page).getByRole("button", { name, exact: tru
 const state = (page, name) => card(page).locator(`[data-state=${name}]`).first().waitFor();
 
 test("load, phases, ready, unload, receipt", async (t) => {
-  const running = await started(t, {}, "--fake-load-s 2");
+  const running = await started(t, {}, "--fake-load-s 5");
   const { page, close } = await visit(browser, running.url, { path: "/models" });
   await state(page, "idle");
   await button(page, "Load").click();
