@@ -1,7 +1,8 @@
 """What operating costs: status under load, events to many readers, loads and unloads without end.
 
 Method. Status: `GET /api/admin/status` asked 200 times in a row, on a gateway at rest and while 32
-streams run through a paced fake engine (100 tokens a second each). Events: 100 readers of
+streams run through a paced fake engine (100 tokens a second each); with `--engine demo` while all
+three real engines are loaded and the chat model answers 32 streams. Events: 100 readers of
 `/api/admin/events` while a model is loaded and unloaded 20 times; the gateway's CPU is its own
 process's, less that of as many loads with no reader. Cycles: a model is loaded and unloaded, with
 `wait=true`; resident memory, file descriptors, threads and children of the gateway are counted
@@ -166,6 +167,12 @@ def main() -> None:
     if cli.parse_args().engine == "demo":
         with gateway({}) as running, client(running) as http:
             keys = ["qwen", "canary", "pyannote"]
+            for key in keys:
+                act(http, key, "load")
+            with streams(running):
+                found["status, three models loaded"] = status(http)
+            for key in keys:
+                act(http, key, "unload")
             found["cycles"] = cycles(running, http, keys, DEMO_CYCLES)
     else:
         with gateway(fake_settings(*PACED)) as running, client(running) as http:
