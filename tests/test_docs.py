@@ -77,6 +77,22 @@ def test_every_operation_has_an_id_and_a_summary(app: FastAPI) -> None:
     assert all(operation.get("description") for operation in operations)
 
 
+def test_every_operation_tells_its_errors(app: FastAPI) -> None:
+    document = app.openapi()
+    for path, methods in document["paths"].items():
+        name = "AnthropicError" if path.startswith("/v1/messages") else "Error"
+        envelope = {"$ref": f"#/components/schemas/{name}"}
+        for operation in methods.values():
+            told = operation["responses"]
+            assert "422" not in told, f"{path}: never answered"
+            if path == "/healthz":
+                continue
+            assert "default" in told, path
+            for status in set(told) - {"200", "202"}:
+                if (path, status) != ("/readyz", "503"):
+                    assert told[status]["content"]["application/json"]["schema"] == envelope, path
+
+
 @each_language
 def test_every_metric_is_documented(language: str) -> None:
     metrics = Metrics(state.value for state in State)

@@ -38,7 +38,16 @@ def gateway() -> Iterator[AudioGateway]:
 
 @pytest.fixture(scope="module")
 def http(gateway: AudioGateway) -> Iterator[httpx.Client]:
+    """A client that knows the OpenAPI document: no route refuses otherwise than it says there."""
     with gateway.http() as client:
+        paths = client.get("/openapi.json").json()["paths"]
+
+        def documented(answer: httpx.Response) -> None:
+            told = paths.get(answer.request.url.path, {}).get(answer.request.method.lower())
+            if told is not None:
+                assert str(answer.status_code) in told["responses"]
+
+        client.event_hooks["response"].append(documented)
         yield client
 
 

@@ -8,11 +8,21 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 
 from backend.app.api.deps import Gate
-from backend.app.errors import EngineError, Unavailable
+from backend.app.api.refusals import Responses, refusals
+from backend.app.errors import (
+    EngineError,
+    Forbidden,
+    InvalidRequest,
+    ModelNotFound,
+    Unauthorized,
+    Unavailable,
+)
 from backend.app.models.state import State
 
 router = APIRouter(tags=["health"])
 METRICS_LIMIT = 8 << 20
+_READY: Responses = {503: {"description": "Not ready, and why."}, **refusals(ModelNotFound)}
+_ENGINE = refusals(InvalidRequest, Unauthorized, Forbidden, ModelNotFound, EngineError, Unavailable)
 
 
 @router.get("/healthz", operation_id="healthz")
@@ -21,7 +31,7 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz", operation_id="readyz")
+@router.get("/readyz", operation_id="readyz", responses=_READY)
 async def readyz(gateway: Gate, model: str | None = None) -> Response:
     """200 when requests would be served: not draining, and every model (or the one asked for)
     is ready or loadable. 503 with the reasons' codes otherwise; the status has their words."""
@@ -37,7 +47,7 @@ async def readyz(gateway: Gate, model: str | None = None) -> Response:
     return JSONResponse(body, 200 if body["ready"] else 503)
 
 
-@router.get("/metrics", operation_id="metrics")
+@router.get("/metrics", operation_id="metrics", responses=refusals(Unauthorized, Forbidden))
 async def metrics(gateway: Gate) -> Response:
     """The gateway's own figures, for Prometheus."""
     for model in gateway.registry.models.values():
@@ -47,7 +57,7 @@ async def metrics(gateway: Gate) -> Response:
     return Response(content, media_type=kind)
 
 
-@router.get("/metrics/{key}", operation_id="engine_metrics")
+@router.get("/metrics/{key}", operation_id="engine_metrics", responses=_ENGINE)
 async def engine_metrics(
     key: str, gateway: Gate, replica: Annotated[int, Query(ge=0)] = 0
 ) -> Response:

@@ -3,7 +3,13 @@
 from fastapi import APIRouter
 
 from backend.app.api.admin import cache, events, huggingface, logs, models, reload, requests, status
+from backend.app.api.refusals import refusals
+from backend.app.errors import Forbidden, Internal, InvalidRequest, Unauthorized
 
-router = APIRouter(prefix="/api/admin", tags=["admin"])
+router = APIRouter(
+    prefix="/api/admin",
+    tags=["admin"],
+    responses=refusals(InvalidRequest, Unauthorized, Forbidden, Internal),
+)
 for part in (status, reload, models, huggingface, cache, events, logs, requests):
     router.include_router(part.router)

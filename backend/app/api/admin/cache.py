@@ -10,7 +10,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from backend.app.api.deps import Gate, Gateway
-from backend.app.errors import Conflict
+from backend.app.api.refusals import refusals
+from backend.app.errors import Conflict, NotFound
 from backend.app.hub.snapshot import FilesState
 from backend.app.models.state import State
 
@@ -81,7 +82,12 @@ async def cache(gateway: Gate) -> Any:
     }
 
 
-@router.delete("/{repo:path}", operation_id="delete_cached", response_model=Deleted)
+@router.delete(
+    "/{repo:path}",
+    operation_id="delete_cached",
+    response_model=Deleted,
+    responses=refusals(NotFound, Conflict),
+)
 async def delete(repo: str, gateway: Gate) -> Any:
     """Delete a repository. 409 while a model uses it or downloads it."""
     busy = _busy(gateway, _users(gateway).get(repo, []))

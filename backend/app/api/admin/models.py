@@ -9,14 +9,24 @@ from fastapi import APIRouter, Body, Query, Response
 
 from backend.app.api.admin.schemas import LoadRequest, Model
 from backend.app.api.deps import Gate, Gateway
-from backend.app.errors import Conflict, DoesNotFit, InvalidRequest
+from backend.app.api.refusals import Responses, refusals
+from backend.app.errors import (
+    Conflict,
+    DeadlineExceeded,
+    DoesNotFit,
+    InvalidRequest,
+    ModelNotFound,
+    Unavailable,
+)
 from backend.app.models.base import BaseModelWrapper
 from backend.app.models.contracts import Goal
 from backend.app.models.placement import NoRoom, Refused
 from backend.app.models.placer import eviction_s
 
 log = logging.getLogger(__name__)
-router = APIRouter(prefix="/models")
+router = APIRouter(
+    prefix="/models", responses=refusals(ModelNotFound, Conflict, Unavailable, DeadlineExceeded)
+)
 Wait = Annotated[bool, Query(description="Answer when it is done, not when it has begun.")]
 LOG_LINES = 200
 
@@ -76,7 +86,7 @@ async def _refuse_what_cannot_be(
         raise InvalidRequest(str(exc), param="gpu_device_ids") from None
 
 
-_REPLIES: dict[int | str, dict[str, Any]] = {202: {"model": Model, "description": "Begun."}}
+_REPLIES: Responses = {202: {"model": Model, "description": "Begun."}}
 
 
 @router.post("/{key}/download", operation_id="download", response_model=Model, responses=_REPLIES)

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from backend.app.api.deps import Gate
+from backend.app.api.refusals import refusals
 from backend.app.config import ConfigError
-from backend.app.errors import InvalidRequest
+from backend.app.errors import InvalidRequest, Unavailable
 from backend.app.models.change import What
 
-router = APIRouter(prefix="/models")
+router = APIRouter(prefix="/models", responses=refusals(Unavailable))
 
 
 class ModelChange(BaseModel):

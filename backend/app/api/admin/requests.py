@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 
 from backend.app.api.admin.schemas import Requests
 from backend.app.api.deps import Gate
+from backend.app.api.refusals import refusals
 from backend.app.errors import NotFound
 from backend.app.services.activity import Outcome
 
@@ -31,7 +32,9 @@ async def requests(
     }
 
 
-@router.post("/{request_id:path}/cancel", operation_id="cancel_request")
+@router.post(
+    "/{request_id:path}/cancel", operation_id="cancel_request", responses=refusals(NotFound)
+)
 async def cancel_request(request_id: str, gateway: Gate) -> dict[str, str]:
     """Stop a request in flight; its client is told that an operator did it."""
     if not gateway.activity.cancel(request_id):

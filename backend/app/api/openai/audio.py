@@ -27,14 +27,16 @@ from backend.app.api.openai.audio_schemas import (
     parse_diarization,
     parse_transcription,
 )
+from backend.app.api.refusals import INFERENCE, refusals
 from backend.app.audio.spool import SpoolFile
 from backend.app.audio.transcript import Segment, Transcript
+from backend.app.errors import SpoolFull, UnsupportedMedia
 from backend.app.models.base import BaseModelWrapper
 from backend.app.models.spec import Kind
 from backend.app.services.transcription import TranscriptionService
 from backend.app.services.transcription_ask import DIARIZER, Ask, KnownSpeaker, Speakers
 
-router = APIRouter(tags=["audio"])
+router = APIRouter(tags=["audio"], responses=refusals(*INFERENCE, UnsupportedMedia, SpoolFull))
 
 RECOGNISER = "canary"
 """What the short form means when it names no model."""

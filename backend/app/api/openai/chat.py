@@ -8,8 +8,9 @@ from fastapi import APIRouter, Request, Response
 
 from backend.app.api.deps import Gate, Gateway, begin
 from backend.app.api.openai.relay import Call, Relay
+from backend.app.api.refusals import INFERENCE, refusals
 from backend.app.bodies import hold
-from backend.app.errors import GatewayError, InvalidRequest
+from backend.app.errors import Dialect, GatewayError, InvalidRequest
 from backend.app.middleware import dialect_of
 from backend.app.models.base import BaseModelWrapper
 from backend.app.models.spec import Kind
@@ -17,7 +18,8 @@ from backend.app.services.content import prompt_of
 from backend.app.services.media import inline_remote
 from backend.app.services.media_scan import peek
 
-router = APIRouter(tags=["chat"])
+router = APIRouter(tags=["chat"], responses=refusals(*INFERENCE))
+_ANTHROPIC = refusals(*INFERENCE, dialect=Dialect.ANTHROPIC)
 
 _DONE = (b"[DONE]",)
 _RESPONSE = (b"response.completed", b"response.incomplete", b"response.failed", b"[DONE]")
@@ -100,13 +102,13 @@ async def responses(request: Request, gateway: Gate) -> Response:
     return await forward(request, gateway, Kind.CHAT)
 
 
-@router.post("/v1/messages", operation_id="create_message")
+@router.post("/v1/messages", operation_id="create_message", responses=_ANTHROPIC)
 async def messages(request: Request, gateway: Gate) -> Response:
     """Anthropic's Messages API."""
     return await forward(request, gateway, Kind.CHAT)
 
 
-@router.post("/v1/messages/count_tokens", operation_id="count_message_tokens")
+@router.post("/v1/messages/count_tokens", operation_id="count_message_tokens", responses=_ANTHROPIC)
 async def count_tokens(request: Request, gateway: Gate) -> Response:
     """How many tokens a request to /v1/messages would have."""
     return await forward(request, gateway, Kind.CHAT)

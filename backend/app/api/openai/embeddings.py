@@ -6,10 +6,11 @@ from fastapi import APIRouter, Request, Response
 
 from backend.app.api.deps import Gate
 from backend.app.api.openai.chat import forward
+from backend.app.api.refusals import INFERENCE, refusals
 from backend.app.errors import NotFound
 from backend.app.models.spec import Kind
 
-router = APIRouter(tags=["embeddings"])
+router = APIRouter(tags=["embeddings"], responses=refusals(*INFERENCE))
 
 
 @router.post("/v1/embeddings", operation_id="create_embedding")

@@ -7,9 +7,11 @@ from typing import Any
 from fastapi import APIRouter
 
 from backend.app.api.deps import Gate
+from backend.app.api.refusals import refusals
+from backend.app.errors import ModelNotFound, Unauthorized
 from backend.app.models.base import BaseModelWrapper
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], responses=refusals(Unauthorized, ModelNotFound))
 CREATED = 1_700_000_000
 """OpenAI's field wants a date; models by configuration have none that means anything."""
 

@@ -9,13 +9,14 @@ from fastapi import APIRouter, Request, Response
 
 from backend.app.api.deps import Gate, Gateway
 from backend.app.api.openai.engine_errors import engine_error
+from backend.app.api.refusals import INFERENCE, refusals
 from backend.app.engines.client import EngineClient
 from backend.app.errors import GatewayError, NotFound
 from backend.app.models.base import BaseModelWrapper
 from backend.app.models.replica import Replica
 from backend.app.models.spec import Kind
 
-router = APIRouter(tags=["chat"])
+router = APIRouter(tags=["chat"], responses=refusals(*INFERENCE))
 ANSWER_LIMIT = 16 << 20
 
 
