@@ -10,13 +10,14 @@
 #   MIN_FREE_GB        refuse to begin with less (60)
 #   DRY_RUN=true       print the command only
 set -euo pipefail
-cd "$(dirname "$0")"
+script=$(realpath "$0")
+cd "$(dirname "$script")"
 # shellcheck source=/dev/null
 . tools/setup/docker_script
 
 case "${1:-}" in
 -h | --help)
-    help
+    help "$script"
     exit 0
     ;;
 -*) die "Unknown option $1. Usage: ./build_docker.sh [image:tag]" ;;

@@ -25,7 +25,7 @@ set -euo pipefail
 image=servertestllm:latest
 case "${1:-}" in
 -h | --help)
-    help
+    help "$0"
     exit 0
     ;;
 "" | --) ;;
@@ -70,6 +70,8 @@ dry=
 follow=
 if is_on DRY_RUN; then dry=1; fi
 if is_on FOLLOW_CONTAINER_LOGS; then follow=1; fi
+[[ $name =~ ^[a-zA-Z0-9][a-zA-Z0-9_.-]+$ ]] ||
+    die "CONTAINER_NAME=$name: write letters, digits, and _ . - after the first, two at least."
 check_number HOST_PORT "$port" 1 65535
 check_number HEALTH_WAIT_S "$health_wait"
 check_seconds DRAIN_S "$drain"
@@ -77,7 +79,10 @@ check_seconds ENGINE_TERM_S "$term"
 
 absolute() { # VARIABLE PATH: as the gateway would read it, `~` means home
     local path=$2
-    [ "${path:0:1}" != "~" ] || path=$HOME${path:1}
+    case "$path" in
+    \~ | \~/*) path=${HOME:?"is not set: $1=$path needs it"}${path:1} ;;
+    \~*) die "$1=$path: write the whole path." ;;
+    esac
     path=$(realpath --canonicalize-missing -- "$path")
     [[ $path != *:* ]] || die "$1=$2: docker mounts no path with a colon in it."
     printf '%s' "$path"
@@ -106,13 +111,25 @@ make_directory() {
     [ "$(id -u)" != 0 ] || chown "$user" "$1"
 }
 
-check_owner() { # VARIABLE DIRECTORY
+may() { # r|w PATH: whether the container's user has this right, by owner, group and the rest
     local owner group rights
     read -r owner group rights < <(stat -c '%u %g %A' "$2")
-    [ "$owner" = "${user%%:*}" ] || [ "${rights:8:1}" = w ] ||
-        { [ "$group" = "${user##*:}" ] && [ "${rights:5:1}" = w ]; } ||
-        die "$1=$2 belongs to user $owner, the container runs as $user. Run:" \
-            "  sudo chown -R $user $2"
+    case "${user%%:*}" in
+    0) return 0 ;;
+    "$owner") rights=${rights:1:3} ;;
+    *) if [ "$group" = "${user##*:}" ]; then rights=${rights:4:3}; else rights=${rights:7:3}; fi ;;
+    esac
+    [[ $rights == *$1* ]]
+}
+
+check_readable() { # [VARIABLE=]FILE as it was given, FILE
+    may r "$2" || die "$1: the container runs as $user and may not read it. Run:" \
+        "  sudo chgrp ${user##*:} $2 && sudo chmod g+r $2"
+}
+
+check_owner() { # VARIABLE DIRECTORY
+    may w "$2" || die "$1=$2 belongs to user $(stat -c %u "$2"), the container runs as $user. Run:" \
+        "  sudo chown -R $user $2"
 }
 
 if [ -z "$dry" ]; then
@@ -132,6 +149,7 @@ mount_here() { # VARIABLE PATH [:ro]: a path on this host, the same path within
     local path
     path=$(absolute "$1" "$2")
     [ -e "$path" ] || die "$1=$2 does not exist on this host."
+    if [ -n "${3:-}" ]; then check_readable "$1=$2" "$path"; else check_owner "$1" "$path"; fi
     options+=(-v "$path:$path${3:-}")
     pass "$1" "$path"
 }
@@ -170,7 +188,11 @@ while read -r variable; do
     *) [ -z "${!variable+set}" ] || pass "$variable" ;;
     esac
 done < <(candidates | sort -u)
-[ ! -f .env ] || options+=(-v "$PWD/.env:/app/.env:ro")
+if [ -f .env ]; then
+    [[ $PWD != *:* ]] || die "$PWD/.env: docker mounts no path with a colon in it."
+    check_readable "$PWD/.env" "$PWD/.env"
+    options+=(-v "$PWD/.env:/app/.env:ro")
+fi
 
 publish=$port:8000
 bind=${HOST_BIND_ADDRESS:-}
@@ -201,7 +223,8 @@ command -v docker >/dev/null 2>&1 ||
 docker info >/dev/null 2>&1 ||
     die "The Docker engine does not answer. Is it running (systemctl status docker), and may $(id -un) use it?"
 docker image inspect "$image" >/dev/null 2>&1 ||
-    die "There is no image $image here. Build it: ./build_docker.sh $image"
+    die "There is no image $image here. Build it: ./build_docker.sh $image" \
+        "or fetch it, where it is in a registry: docker pull $image"
 check_owner MODEL_CACHE_DIR "$models"
 check_owner LOG_DIR "$logs"
 if ! free=$(free_gb "$models"); then
@@ -221,7 +244,11 @@ fi
 if ! output=$("${command[@]}" 2>&1); then
     docker rm --force "$name" >/dev/null 2>&1 || true # what was made before it failed
     case "$output" in
-    *"could not select device driver"* | *nvidia-container*)
+    *"unsatisfied condition: cuda"*)
+        hint="This host's driver is too old for the image (doc/deployment.md): see nvidia-smi." ;;
+    *"nvidia-container-cli: "*)
+        hint="nvidia-container-toolkit cannot give GPUS=${GPUS:-all}: does nvidia-smi show them here?" ;;
+    *"could not select device driver"* | *"GPU vendor"* | *nvidia-container-runtime*)
         hint="Containers get no GPU here: install nvidia-container-toolkit and restart Docker." ;;
     *"already allocated"* | *"address already in use"*)
         hint="Port $port is taken: set HOST_PORT to another." ;;

@@ -181,6 +181,16 @@ def test_dry_run_builds_nothing(build: Docker, yes: str) -> None:
     assert not build.calls("build")
 
 
+def test_from_another_directory_and_by_another_name(build: Docker, tmp_path: Path) -> None:
+    link = tmp_path / "elsewhere"
+    link.symlink_to(build.work / "build_docker.sh")
+    for command in ((str(link),), ("/usr/bin/env", "-C", "..", "work/build_docker.sh")):
+        assert "CUDA_STACK=13" in build.script(*command, "--help").stdout
+        assert build.script(*command, "mine:1").returncode == 0
+    assert [options(call.argv, "--tag") for call in build.calls("build")] == [["mine:1"]] * 2
+    assert (build.work / "build/docker-build.log").is_file()
+
+
 def test_help_and_mistakes(build: Docker) -> None:
     code, output = run(build, "--help")
     assert code == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.support.docker import Docker, options, run, succeed
@@ -9,6 +11,9 @@ from tests.support.docker import Docker, options, run, succeed
 pytestmark = pytest.mark.usefixtures("own_files")
 
 NO_GPU = 'could not select device driver "" with capabilities: [[gpu]].'
+NO_VENDOR = "failed to discover GPU vendor from CDI: no known GPU vendor found"
+NO_DRIVER = "nvidia-container-cli: initialization error: nvml error: driver not loaded"
+OLD_DRIVER = "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.4"
 TAKEN = "driver failed: Bind for 0.0.0.0:8000 failed: port is already allocated."
 
 
@@ -31,12 +36,21 @@ def test_without_an_engine(docker: Docker) -> None:
 
 def test_without_an_image(docker: Docker) -> None:
     docker.set("fail-image", "No such image")
-    assert "./build_docker.sh servertestllm:latest" in failed(docker)
+    output = failed(docker)
+    assert "./build_docker.sh servertestllm:latest" in output
+    assert "docker pull servertestllm:latest" in output
     assert not docker.calls("run")
 
 
 @pytest.mark.parametrize(
-    ("said", "hint"), [(NO_GPU, "nvidia-container-toolkit"), (TAKEN, "set HOST_PORT")]
+    ("said", "hint"),
+    [
+        (NO_GPU, "install nvidia-container-toolkit"),
+        (NO_VENDOR, "install nvidia-container-toolkit"),
+        (NO_DRIVER, "does nvidia-smi show them here?"),
+        (OLD_DRIVER, "driver is too old for the image"),
+        (TAKEN, "set HOST_PORT"),
+    ],
 )
 def test_docker_run_fails(docker: Docker, said: str, hint: str) -> None:
     docker.set("fail-run", said)
@@ -72,6 +86,8 @@ def test_a_gateway_that_never_answers(docker: Docker) -> None:
         *[("HOST_PORT", value) for value in ("0", "99999", "http", "8000/tcp", "123456789012345")],
         *[("ENGINE_TERM_S", "x"), ("HEALTH_WAIT_S", "2m"), ("HEALTH_WAIT_S", "1.5")],
         *[("DRY_RUN", "maybe"), ("FOLLOW_CONTAINER_LOGS", "2")],
+        *[("CONTAINER_NAME", value) for value in ("a b", "-a", "a/b", "a")],
+        *[("MODEL_CACHE_DIR", "~someone/m"), ("LOG_DIR", "~someone/l")],
         *[("MODEL_CACHE_DIR", "/srv/a:b"), ("LOG_DIR", "/srv/a:b"), ("SPOOL_DIR", "/srv/a:b")],
     ],
 )
@@ -82,6 +98,28 @@ def test_a_wrong_value_is_named_before_anything_starts(
     assert output.startswith(f"{name}={value}")
     assert output.count("\n") == 1
     assert not docker.calls()
+
+
+def test_a_home_that_is_not_set(docker: Docker) -> None:
+    output = failed(docker, HOME="", MODEL_CACHE_DIR="~/models")
+    assert "HOME: is not set: MODEL_CACHE_DIR=~/models needs it" in output
+    assert run(docker, HOME="")[0] == 0
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="root may read what the container's user may not")
+@pytest.mark.parametrize("name", [".env", "key.pem"])
+def test_a_file_that_the_container_could_not_read(docker: Docker, name: str) -> None:
+    """Secrets are often root's alone; the gateway would stop with the reason, over and over."""
+    secret = docker.work / name
+    secret.touch(0o600)
+    settings = {"SSL_KEYFILE": "key.pem"} if name == "key.pem" else {}
+    output = failed(docker, **settings)
+    cure = f"chgrp 1000 {secret} && sudo chmod g+r {secret}"
+    assert f"  sudo {cure}\n" in output
+    assert not docker.calls("run")
+    os.chown(secret, 0, 1000)
+    secret.chmod(0o640)
+    succeed(docker, **settings)
 
 
 def test_numbers_with_leading_zeros_are_decimal(docker: Docker) -> None:

@@ -91,6 +91,8 @@ def test_what_describes_the_host_stays_outside(docker: Docker) -> None:
 def test_files_of_the_host_are_mounted_where_they_are(docker: Docker, name: str) -> None:
     thing = docker.work / "a thing"
     thing.mkdir()
+    if os.getuid() == 0:
+        os.chown(thing, 1000, 1000)
     argv, _ = succeed(docker, **{name: "./a thing"} if name == "QWEN_MODEL" else {name: str(thing)})
     mode = "" if name == "SPOOL_DIR" else ":ro"
     assert f"{thing}:{thing}{mode}" in options(argv, "-v")
