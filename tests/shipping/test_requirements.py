@@ -138,3 +138,27 @@ def test_the_python_that_is_named_and_no_other(tmp_path: Path, fits: bool) -> No
     else:
         assert done.stdout == ""
         assert f"PYTHON={tmp_path}/named does not fit" in done.stderr
+
+
+def test_an_environment_that_was_not_finished_is_none(tmp_path: Path) -> None:
+    """Debian's python3 without python3-venv makes half of one, which has no pip."""
+    wanted, half = tmp_path / "future.txt", tmp_path / "venv"
+    wanted.write_text("# python: 9.9\n")
+    fake = tmp_path / "python3"
+    fake.write_text(
+        '#!/bin/sh\n[ "$1" = -m ] || { echo 9.9; exit 0; }\n'
+        'mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; echo "ensurepip is not available"; exit 1\n'
+    )
+    fake.chmod(0o755)
+    done = subprocess.run(
+        [str(ROOT / "tools/setup/venv"), str(half), str(wanted)],
+        cwd=ROOT,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "ensurepip is not available" in done.stdout
+    assert not half.exists()

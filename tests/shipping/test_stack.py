@@ -97,3 +97,30 @@ def test_make_does_not_go_on_without_a_stack() -> None:
     assert done.returncode == 2
     assert "ENGINE_STACK=rocm: use cuda13, cuda12 or cpu." in done.stderr
     assert not done.stdout
+
+
+@pytest.mark.parametrize("other", ["cuda12", "cuda13"])
+def test_make_mixes_no_stacks(tmp_path: Path, other: str) -> None:
+    for name in ("cuda12", "cuda13", "cpu"):
+        (tmp_path / "requirements").mkdir(exist_ok=True)
+        (tmp_path / "requirements" / f"{name}.txt").touch()
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / f".{other}").touch()
+    (tmp_path / "tools").symlink_to(ROOT / "tools")
+
+    def make(stack: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["make", "-f", str(ROOT / "Makefile"), "--dry-run", f".venv/.{stack}"],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "ENGINE_STACK": stack},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert make(other).returncode == 0
+    refused = make("cpu")
+    assert refused.returncode == 2
+    assert ".venv holds another stack than cpu: make clean first" in refused.stderr
+    assert not refused.stdout
