@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,23 +32,51 @@ ROUTES = {"en": (DOC / "api.md").read_text(), "fr": OPERATIONS["fr"]}
 each_language = pytest.mark.parametrize("language", ["en", "fr"])
 
 
-def _variables() -> list[str]:
-    common = set(ModelSettings.model_fields)
-    names = [name.upper() for name in Settings.model_fields]
-    names += [f"*_{name.upper()}" for name in common]
-    for prefix, own in (
-        ("QWEN", QwenSettings),
-        ("CANARY", CanarySettings),
-        ("PYANNOTE", PyannoteSettings),
-    ):
-        names += [f"{prefix}_{name.upper()}" for name in own.model_fields if name not in common]
-    return names
+def _defaults() -> dict[str, object]:
+    """By variable; what every model has is named `*_…`."""
+    groups = {
+        "": Settings,
+        "*_": ModelSettings,
+        "QWEN_": QwenSettings,
+        "CANARY_": CanarySettings,
+        "PYANNOTE_": PyannoteSettings,
+    }
+    return {
+        prefix + name.upper(): field.default
+        for prefix, group in groups.items()
+        for name, field in group.model_fields.items()
+        if prefix in ("", "*_") or name not in ModelSettings.model_fields
+    }
 
 
 @each_language
-@pytest.mark.parametrize("name", _variables())
+@pytest.mark.parametrize("name", _defaults())
 def test_every_setting_is_documented(name: str, language: str) -> None:
     assert f"`{name}`" in OPERATIONS[language]
+
+
+def _written(default: object) -> str | None:
+    """As a table shows it; None where words say what is done."""
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, tuple):
+        return ",".join(map(str, default)) or None
+    return str(default) if default not in (None, "") else None
+
+
+@each_language
+def test_every_default_is_the_one_in_force(language: str) -> None:
+    defaults, checked = _defaults(), 0
+    for line in OPERATIONS[language].split("\n## ")[2].splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("| `") or len(cells) != 3:
+            continue
+        names = [name for name in re.findall(r"`([A-Z*_]+)`", cells[0]) if name in defaults]
+        wanted = [text for name in names if (text := _written(defaults[name])) is not None]
+        shown = re.findall(r"`([^`]+)`", cells[2])
+        assert [text for text in shown if text in wanted] == wanted, line
+        checked += len(wanted)
+    assert checked > 40
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +144,19 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert place.is_relative_to(ROOT), f"{link} leads out of the project"
         if anchor:
             assert anchor in anchors(place), f"{link}: there is no such heading"
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_files_that_it_names_are_there(document: Path) -> None:
+    """`base.py`, `models/base.py`, `workers/canary*.py`: seen from anywhere in the project."""
+    named = re.findall(r"`([\w./*-]+\.(?:py|mjs|tsx?|conf|service))`", document.read_text())
+    assert [name for name in named if not any(path.match(name) for path in _files())] == []
+
+
+@cache
+def _files() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, check=True)
+    return [Path(name) for name in listed.stdout.decode().splitlines()]
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
