@@ -208,7 +208,7 @@ command=(docker run --detach --name "$name" --label "$label=1" --init
     --shm-size "${SHM_SIZE:-16g}" --ulimit memlock=-1 --ulimit stack=67108864 --ulimit nofile=65536
     --publish "$publish" -v "$models:/models" -v "$logs:/var/log/servertestllm"
     -e MODEL_CACHE_DIR=/models -e API_HOST=0.0.0.0 -e API_PORT=8000
-    -e LOG_DIR=/var/log/servertestllm
+    -e LOG_DIR=/var/log/servertestllm -e QWEN_PYTHON= -e CANARY_PYTHON= -e PYANNOTE_PYTHON=
     "${options[@]}" "${extra[@]}" "$image")
 
 if [ -n "$dry" ]; then

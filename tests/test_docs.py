@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from backend.app import logs
 from backend.app.config import (
@@ -34,7 +35,7 @@ each_language = pytest.mark.parametrize("language", ["en", "fr"])
 
 def _defaults() -> dict[str, object]:
     """By variable; what every model has is named `*_…`."""
-    groups = {
+    groups: dict[str, type[BaseModel]] = {
         "": Settings,
         "*_": ModelSettings,
         "QWEN_": QwenSettings,

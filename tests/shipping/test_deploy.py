@@ -52,7 +52,8 @@ def test_compose_says_what_the_script_says(docker: Docker) -> None:
         assert f"--ulimit {limit}={value} " in line
     assert COMPOSE["cap_drop"] == ["ALL"]
     assert COMPOSE["security_opt"] == ["no-new-privileges"]
-    for name in ("MODEL_CACHE_DIR", "LOG_DIR", "API_HOST", "API_PORT"):
+    pythons = [f"{model}_PYTHON" for model in ("QWEN", "CANARY", "PYANNOTE")]
+    for name in ("MODEL_CACHE_DIR", "LOG_DIR", "API_HOST", "API_PORT", *pythons):
         assert f"-e {name}={COMPOSE['environment'][name]} " in line
 
 

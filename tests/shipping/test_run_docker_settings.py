@@ -81,6 +81,7 @@ def test_what_describes_the_host_stays_outside(docker: Docker) -> None:
     passed = options(argv, "-e")
     assert "API_HOST=0.0.0.0" in passed
     assert "API_PORT=8000" in passed
+    assert "QWEN_PYTHON=" in passed  # nor does one from .env, which the gateway reads, count
     assert not {
         *("API_HOST", "API_PORT", "FRONTEND_DIST", "QWEN_PYTHON"),
         *("CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "HF_HOME", "SOME_PASSWORD", "PATH", "HOME"),
