@@ -7,7 +7,7 @@ import json
 import pytest
 
 from backend.app.api.openai.engine_errors import engine_error
-from backend.app.api.openai.tail import StreamTail
+from backend.app.api.openai.tail import Frames, StreamTail
 
 
 def said(message: str) -> bytes:
@@ -61,7 +61,7 @@ def test_nothing_of_the_engines_inside_reaches_a_client() -> None:
 )
 def test_whether_a_stream_has_ended(stream: bytes, ended: bool) -> None:
     for size in (1, 7, 1000):
-        tail = StreamTail()
+        frames, tail = Frames(), StreamTail()
         for start in range(0, len(stream), size):
-            tail.see(stream[start : start + size])
+            tail.see(frames.whole(stream[start : start + size]))
         assert tail.ended_with((b"[DONE]",)) is ended

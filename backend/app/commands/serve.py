@@ -63,6 +63,7 @@ class GatewayServer(uvicorn.Server):
         self._reloads: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._signals = 0
+        self._ended = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -71,10 +72,18 @@ class GatewayServer(uvicorn.Server):
         await super().startup(sockets)
         log.info("listening on %s", self._url)
 
+    async def main_loop(self) -> None:
+        """Uvicorn's own wakes up ten times a second to see whether it is to end."""
+        ended = asyncio.ensure_future(self._ended.wait())
+        while not await self.on_tick(0):  # which also sets the date that answers carry
+            await asyncio.wait({ended}, timeout=1)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._signals += 1
         if self._signals > 2 or self._loop is None:
             self.should_exit = self.force_exit = True
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._ended.set)
             return
         begin = self._begin_drain if self._signals == 1 else self._begin_abandon
         # in a context of its own: a signal comes in the middle of somebody's request
@@ -105,3 +114,4 @@ class GatewayServer(uvicorn.Server):
         except Exception:
             log.exception("shutting down went wrong")
         self.should_exit = True
+        self._ended.set()

@@ -13,38 +13,25 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
-
 from backend.app.api.deps import Gateway
 from backend.app.api.openai.engine_errors import engine_error
+from backend.app.api.openai.long_answer import COMMENT, SSE_HEADERS, LongAnswer
 from backend.app.api.openai.tail import Frames, StreamTail
 from backend.app.engines.client import ConnectFailed, EngineResponse
 from backend.app.errors import (
     DeadlineExceeded,
     Dialect,
-    Draining,
     EngineError,
     GatewayError,
     Internal,
-    Unavailable,
     render_event,
 )
 from backend.app.models.base import BaseModelWrapper
 from backend.app.services.activity import Outcome, Record
 from backend.app.services.content import KeptAnswer
 
-COMMENT = b": still working\n\n"
-"""An SSE comment: proxies see traffic, clients ignore it."""
 CONNECT_TRIES = 3
 ERROR_BODY_LIMIT = 1 << 20
-CLIENT_GONE = 499
-"""What the history shows for a client that left; nobody ever receives it."""
-SSE_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
 _JSON = [(b"content-type", b"application/json")]
 
 
@@ -65,71 +52,25 @@ class Call:
     """Told the first bytes of an answer."""
 
 
-class Relay(Response):
+class Relay(LongAnswer):
     """Answers exactly one request."""
 
     def __init__(self, gateway: Gateway, call: Call, record: Record) -> None:
-        self.background = None
-        self._limits = gateway.settings
+        super().__init__(gateway.settings, record, streams=call.stream)
         self._call = call
-        self._record = record
         self._tail = StreamTail()
         self._kept = KeptAnswer(wanted=gateway.activity.keep_content)
         self._stack = contextlib.AsyncExitStack()
-        self._started = False
-        self._sending_since: float | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        work = asyncio.ensure_future(self._stream(send) if self._call.stream else self._whole(send))
-        gone = asyncio.ensure_future(_disconnected(receive))
-        self._record.on_cancel(work.cancel)
-        try:
-            await self._until_over(work, gone)
-            if not work.done():
-                self._finish("cancelled", CLIENT_GONE)
-            elif work.cancelled():
-                await self._cancelled(send)
-            else:
-                work.result()
-                self._finish("completed", 200)
-        except GatewayError as exc:
-            self._finish("failed", exc.status, exc)
-            raise
-        except BaseException:
-            self._finish("failed", 500)
-            raise
-        finally:
-            for task in (work, gone):
-                task.cancel()
-            await asyncio.gather(work, gone, return_exceptions=True)
+    async def work(self) -> None:
+        await (self._stream() if self._call.stream else self._whole())
 
-    async def _until_over(self, work: asyncio.Future[None], gone: asyncio.Future[None]) -> None:
-        """Until the work is done, the client has gone, or it reads nothing any more."""
-        loop = asyncio.get_running_loop()
-        while not work.done() and not gone.done():
-            await asyncio.wait(
-                {work, gone},
-                timeout=self._limits.client_write_s,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            since = self._sending_since
-            if since is not None and loop.time() - since >= self._limits.client_write_s:
-                return
-
-    async def _cancelled(self, send: Send) -> None:
-        """Somebody else stopped it: the client is told, in the stream if that has begun."""
-        error = stopped(self._record)
-        if not self._started:
-            raise error
-        await self._send_error(send, error)
-        await self._send_body(send, b"", more=False)
-
-    def _finish(self, outcome: Outcome, status: int, error: GatewayError | None = None) -> None:
+    def finish(self, outcome: Outcome, status: int, error: GatewayError | None = None) -> None:
         usage = self._tail.usage()
         answer = self._kept.text(stream=self._call.stream)
         if answer is not None:
-            self._record.keep(answer=answer)
-        self._record.finish(
+            self.record.keep(answer=answer)
+        self.record.finish(
             outcome,
             status,
             prompt_tokens=usage.prompt,
@@ -137,6 +78,10 @@ class Relay(Response):
             approximate=usage.approximate,
             error=error,
         )
+
+    def event(self, error: GatewayError) -> bytes:
+        number = self._tail.frames  # those of /v1/responses count from 0
+        return render_event(error, self._call.dialect, self.record.request_id, number)
 
     # ---- to and from the engine -------------------------------------------------------------
 
@@ -167,7 +112,7 @@ class Relay(Response):
                     call.target,
                     headers=_JSON if call.body else (),
                     body=call.body,
-                    head_timeout=self._limits.request_idle_s,
+                    head_timeout=self.limits.request_idle_s,
                 )
             except ConnectFailed:
                 lease.report_unreachable()
@@ -175,53 +120,53 @@ class Relay(Response):
             try:
                 if answer.status >= 400:
                     content = await answer.read(
-                        timeout=self._limits.request_idle_s, limit=ERROR_BODY_LIMIT
+                        timeout=self.limits.request_idle_s, limit=ERROR_BODY_LIMIT
                     )
                     raise engine_error(answer.status, content, call.body, call.dialect)
                 yield answer
             finally:
                 answer.close()
 
-    async def _whole(self, send: Send) -> None:
+    async def _whole(self) -> None:
         async with self._answer() as answer:
             headers = [(b"content-type", answer.header(b"content-type") or b"application/json")]
             length = answer.header(b"content-length")
             if length is not None:
                 headers.append((b"content-length", length))
             # held back until the first bytes are here, so that an engine that dies is a 502
-            chunk = await answer.chunk(self._limits.request_idle_s)
+            chunk = await answer.chunk(self.limits.request_idle_s)
             self._first(chunk)
-            await self._send_start(send, answer.status, headers)
+            await self.send_start(answer.status, headers)
             while chunk is not None:
                 self._tail.see(chunk)
                 self._kept.see(chunk)
-                await self._send_body(send, chunk)
-                chunk = await answer.chunk(self._limits.request_idle_s)
-            await self._send_body(send, b"", more=False)
+                await self.send_body(chunk)
+                chunk = await answer.chunk(self.limits.request_idle_s)
+            await self.send_body(b"", more=False)
 
     # ---- streams ----------------------------------------------------------------------------
 
-    async def _stream(self, send: Send) -> None:
+    async def _stream(self) -> None:
         """Everything after the 200 that goes wrong becomes an error event, never a bare close."""
         opened = asyncio.ensure_future(self._open())
         try:
-            await asyncio.wait({opened}, timeout=self._limits.sse_commit_s)
+            await asyncio.wait({opened}, timeout=self.limits.sse_commit_s)
             if opened.done():
                 opened.result()
             try:
-                await self._send_start(send, 200, SSE_HEADERS)
+                await self.send_start(200, SSE_HEADERS)
                 while not opened.done():
-                    await self._send_body(send, COMMENT)
-                    await asyncio.wait({opened}, timeout=self._limits.sse_keepalive_s)
-                await self._forward(opened.result(), send)
+                    await self.send_body(COMMENT)
+                    await asyncio.wait({opened}, timeout=self.limits.sse_keepalive_s)
+                await self._forward(opened.result())
             except GatewayError as exc:
-                await self._send_error(send, exc)
+                await self.send_error(exc)
             except OSError:
                 raise  # the client's side: there is nobody to tell
             except Exception:
-                await self._send_error(send, Internal())
+                await self.send_error(Internal())
                 raise
-            await self._send_body(send, b"", more=False)
+            await self.send_body(b"", more=False)
         finally:
             opened.cancel()
             await asyncio.gather(opened, return_exceptions=True)
@@ -230,17 +175,17 @@ class Relay(Response):
     async def _open(self) -> EngineResponse:
         return await self._stack.enter_async_context(self._answer())
 
-    async def _forward(self, answer: EngineResponse, send: Send) -> None:
+    async def _forward(self, answer: EngineResponse) -> None:
         idle = 0.0
         tail, frames = self._tail, Frames()
         while True:
             try:
-                chunk = await answer.chunk(self._limits.sse_keepalive_s)
+                chunk = await answer.chunk(self.limits.sse_keepalive_s)
             except DeadlineExceeded:
-                idle += self._limits.sse_keepalive_s
-                if idle >= self._limits.request_idle_s:
+                idle += self.limits.sse_keepalive_s
+                if idle >= self.limits.request_idle_s:
                     raise
-                await self._send_body(send, COMMENT)
+                await self.send_body(COMMENT)
                 continue
             if chunk is None:
                 break
@@ -249,47 +194,14 @@ class Relay(Response):
             if not chunk:
                 continue
             if not tail.frames:
-                self._record.first_token()
+                self.record.first_token()
                 self._first(chunk)
             tail.see(chunk)
             self._kept.see(chunk)
-            await self._send_body(send, chunk)
+            await self.send_body(chunk)
         if not tail.ended_with(self._call.end_marks):
             raise EngineError("The engine ended the stream before it was complete.")
 
     def _first(self, chunk: bytes | None) -> None:
         if chunk and self._call.on_first is not None:
             self._call.on_first(chunk)
-
-    async def _send_error(self, send: Send, error: GatewayError) -> None:
-        self._finish("failed", error.status, error)
-        number = self._tail.frames  # those of /v1/responses count from 0
-        frame = render_event(error, self._call.dialect, self._record.request_id, number)
-        await self._send_body(send, frame)
-
-    # ---- to the client ----------------------------------------------------------------------
-
-    async def _send_start(
-        self, send: Send, status: int, headers: list[tuple[bytes, bytes]]
-    ) -> None:
-        self._started = True
-        await send({"type": "http.response.start", "status": status, "headers": list(headers)})
-
-    async def _send_body(self, send: Send, data: bytes, more: bool = True) -> None:
-        self._sending_since = asyncio.get_running_loop().time()
-        await send({"type": "http.response.body", "body": data, "more_body": more})
-        self._sending_since = None
-
-
-def stopped(record: Record) -> GatewayError:
-    """What the client of a request is told that was not ended by itself."""
-    if record.cancelled_by == "shutdown":
-        return Draining("The gateway shut down before this was finished.", retry_after=5)
-    return Unavailable(
-        "The request was cancelled by the operator.", code="cancelled", permanent=True
-    )
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

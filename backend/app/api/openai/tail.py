@@ -13,7 +13,7 @@ KEEP = 4096
 FRAME_LIMIT = 64 << 20
 """Bytes of one frame; the last event of a response holds all of it."""
 HEAD = 64
-"""Bytes of a frame's beginning; enough for its event name."""
+"""Bytes of a frame's beginning and end; enough for its event name, and for a `[DONE]`."""
 
 _ENDS = (b"\n\n", b"\r\n\r\n")
 _PROMPT = re.compile(rb'"(?:prompt_tokens|input_tokens)"\s*:\s*(\d+)')
@@ -55,44 +55,31 @@ class Frames:
 
 
 class StreamTail:
-    """Fed with every chunk that was sent; costs a slice and a count each."""
+    """Fed with everything that was sent, a stream in whole frames; costs a slice and a count."""
 
     def __init__(self) -> None:
-        self.last = b""
         self.frames = 0
-        self._head = b""
+        self._chunk = self._last = b""
 
     def see(self, chunk: bytes) -> None:
         self.frames += chunk.count(b"\n\n")
-        cut = chunk.rfind(b"\n\n", 0, -2)
-        if cut >= 0:
-            self._head = chunk[cut + 2 : cut + 2 + HEAD]
-        elif self.at_boundary:
-            self._head = chunk[:HEAD]
-        elif len(self._head) < HEAD:
-            self._head += chunk[: HEAD - len(self._head)]
-        self.last = chunk[-KEEP:] if len(chunk) >= KEEP else (self.last + chunk)[-KEEP:]
-
-    @property
-    def at_boundary(self) -> bool:
-        """True when the next byte would begin a new SSE frame."""
-        return not self.last or self.last.endswith(_ENDS)
+        self._chunk = chunk
+        self._last = chunk[-KEEP:] if len(chunk) >= KEEP else (self._last + chunk)[-KEEP:]
 
     def ended_with(self, marks: tuple[bytes, ...]) -> bool:
         """True when the last frame is one that ends a stream, be it with an error."""
-        if not self.at_boundary:
-            return False
-        if self._head.startswith((b"event: error", b'data: {"error"')):
+        frame = self._chunk.rstrip(b"\r\n").rpartition(b"\n\n")[2]
+        head, end = frame[:HEAD], frame[-HEAD:]
+        if head.startswith((b"event: error", b'data: {"error"')):
             return True
-        ends = self.last[-HEAD:]
-        return any(mark in self._head or mark in ends for mark in marks)
+        return any(mark in head or mark in end for mark in marks)
 
     def usage(self) -> Usage:
         """From the engine's own usage object if the end holds one, else from the frames."""
-        completion = _last(_COMPLETION, self.last)
+        completion = _last(_COMPLETION, self._last)
         if completion is None:
             return Usage(None, self.frames or None, approximate=self.frames > 0)
-        return Usage(_last(_PROMPT, self.last), completion, approximate=False)
+        return Usage(_last(_PROMPT, self._last), completion, approximate=False)
 
 
 def _last(pattern: re.Pattern[bytes], text: bytes) -> int | None:
