@@ -5,31 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Iterator
 
 import pytest
 
 from backend.app import middleware
-from tests.support.asgi_server import exchange, serve
-from tests.support.edge_app import KEY, MIB, Probe, application, chunked, parsed, post
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[tuple[int, Probe]]:
-    probe = Probe()
-    with serve(application(probe)) as port:
-        yield port, probe
-
-
-@pytest.fixture
-def port(server: tuple[int, Probe]) -> int:
-    return server[0]
-
-
-@pytest.fixture
-def probe(server: tuple[int, Probe]) -> Probe:
-    server[1].reset()
-    return server[1]
+from tests.support.asgi_server import exchange
+from tests.support.edge_app import KEY, MIB, Probe, chunked, parsed, post
 
 
 @pytest.mark.parametrize(

@@ -16,25 +16,6 @@ from backend.app.middleware import dialect_of
 from tests.support.asgi_server import exchange, get, serve
 from tests.support.edge_app import KEY, Probe, application, parsed, post
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[tuple[int, Probe]]:
-    probe = Probe()
-    with serve(application(probe)) as port:
-        yield port, probe
-
-
-@pytest.fixture
-def port(server: tuple[int, Probe]) -> int:
-    return server[0]
-
-
-@pytest.fixture
-def probe(server: tuple[int, Probe]) -> Probe:
-    server[1].reset()
-    return server[1]
-
-
 # --- request ids ------------------------------------------------------------------------------
 
 
