@@ -52,9 +52,15 @@ def test_nothing_said_needs_no_text() -> None:
     assert missing([], "an invention") == ()
 
 
-def test_speech_without_text_is_missing() -> None:
+@pytest.mark.parametrize("text", ["", "  ", "?", "... – !"])
+def test_speech_without_a_word_is_missing(text: str) -> None:
     speech = at((1, 3), (4, 5))
-    assert missing(speech, "  ") == tuple(speech)
+    assert missing(speech, text) == tuple(speech)
+
+
+@pytest.mark.parametrize("text", ["Ą?", "7", "Щ."])
+def test_a_word_has_a_letter_or_a_digit(text: str) -> None:
+    assert missing(at((1, 3)), text) == ()
 
 
 def test_ordinary_speech_is_believed() -> None:

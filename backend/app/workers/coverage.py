@@ -44,13 +44,14 @@ def loops(text: str) -> bool:
 def missing(
     speech: Sequence[Interval], text: str, words: Sequence[Interval] | None = None
 ) -> tuple[Interval, ...]:
-    """The speech for which `text` is no believable account; () when all is well.
+    """The speech for which `text` is no believable account; () when all is well. A word has a
+    letter or a digit.
 
     `words`: where they were aligned, if they were, and only if they are the words spoken: the
     alignment of a translation proves nothing.
     """
     heard = total(speech)
-    count = len(text.split())
+    count = sum(any(map(str.isalnum, word)) for word in text.split())
     if not heard:
         return ()
     too_many = count > MAX_WORDS_PER_S * seconds(heard) + GRACE_WORDS

@@ -25,7 +25,6 @@ from .protocol import (
     DiarizeParams,
     Health,
     Message,
-    ProtocolError,
     decode_params,
 )
 from .pyannote_job import Policy, Tools, diarize, probe
@@ -58,10 +57,7 @@ class Pyannote:
         self, params: str, body: AsyncIterator[bytes]
     ) -> AsyncGenerator[Message, None]:
         assert self._tools is not None
-        try:
-            wanted = decode_params(params, DiarizeParams)
-        except ProtocolError as exc:
-            raise shell.Refused("bad_request", str(exc)) from None
+        wanted = decode_params(params, DiarizeParams)
         tools = self._tools
         found = probe(tools, body) if wanted.probe else diarize(wanted, tools, body)
         async with contextlib.aclosing(found):
@@ -74,9 +70,8 @@ class Pyannote:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="pyannote", description=__doc__)
-    parser.add_argument("--model", type=Path, required=True)
+    shell.add_model_arguments(parser, "a directory with a pipeline's config.yaml")
     parser.add_argument("--cache", type=Path, help="the Hub cache with what the pipeline refers to")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument(
         "--window-s", type=float, default=900, help="longest audio that is diarized at once"
     )
@@ -89,7 +84,6 @@ def main() -> None:
         default=Policy.same,
         help="cosine distance up to which two voices are one, from 0 to 2",
     )
-    shell.add_listen_arguments(parser)
     args = parser.parse_args()
     if not 0 <= args.overlap_s <= args.window_s / 2:
         parser.error("--overlap-s: at most half of --window-s")

@@ -18,6 +18,7 @@ import sys
 import threading
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from pathlib import Path
 from typing import NoReturn, Protocol
 
 import uvicorn
@@ -27,7 +28,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from .protocol import NDJSON, PARAMS_HEADER, Failed, Health, Message, encode
+from .protocol import NDJSON, PARAMS_HEADER, Failed, Health, Message, ProtocolError, encode
 
 Phase = Callable[[str, str], None]
 """Called with a phase's name and a detail for people."""
@@ -55,7 +56,8 @@ class Service(Protocol):
         ...
 
     def answer(self, params: str, body: AsyncIterator[bytes]) -> AsyncGenerator[Message, None]:
-        """Raises Refused; before the first message that becomes the status."""
+        """Raises Refused, or ProtocolError for unreadable parameters; before the first message that
+        becomes the status."""
         ...
 
     def health(self) -> Health:
@@ -125,6 +127,8 @@ class _Answer(Response):
                     await write(message)
             except Refused as exc:
                 await write(exc.failed, _status(exc.failed))
+            except ProtocolError as exc:
+                await write(Failed(code="bad_request", message=str(exc)), 400)
             except Exception as exc:
                 traceback.print_exc()
                 name = type(exc).__name__
@@ -219,6 +223,14 @@ class Shell:
         if refusal is not None:
             return Response(encode(refusal[1]), refusal[0], media_type=NDJSON)
         return _Answer(self, request.headers.get(PARAMS_HEADER, "{}"))
+
+
+def add_model_arguments(parser: argparse.ArgumentParser, model: str) -> None:
+    """What every engine of ours is told: its model (`model` says what that is), and where to run.
+    The gateway gives the same to each."""
+    parser.add_argument("--model", type=Path, required=True, help=model)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    add_listen_arguments(parser)
 
 
 def add_listen_arguments(parser: argparse.ArgumentParser) -> None:
