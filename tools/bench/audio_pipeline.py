@@ -22,7 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from backend.app.audio.decode_child import Nobody, Sink, decode, rehearse
+from backend.app.audio.decode_child import rehearse
+from backend.app.audio.decoding import Nobody, Sink, decode
 from backend.app.workers.batching import Batcher, Limits
 from backend.app.workers.canary import policy_of
 from backend.app.workers.canary_job import BLOCK, Tools, transcribe
