@@ -47,8 +47,10 @@ REAL_MODELS = {
 DEFAULT_ALIASES = {
     "canary": (
         "whisper-1",
+        "gpt-transcribe",
         "gpt-4o-transcribe",
         "gpt-4o-mini-transcribe",
+        "gpt-4o-mini-transcribe-2025-12-15",
         "gpt-4o-transcribe-diarize",
     ),
 }

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.audio import transcription_create_params as sdk
+from openai.types.audio_model import AudioModel
 from openai.types.audio_response_format import AudioResponseFormat
 
 from backend.app.api.openai import audio_openapi
@@ -22,6 +23,7 @@ from backend.app.api.openai.audio_schemas import (
     parse_diarization,
     parse_transcription,
 )
+from backend.app.config import DEFAULT_ALIASES
 from backend.app.errors import InvalidRequest
 from backend.app.services.transcription_ask import Ask
 
@@ -69,6 +71,10 @@ def test_defaults() -> None:
 
 def test_formats_are_openai_s() -> None:
     assert set(FORMATS) == set(typing.get_args(AudioResponseFormat))
+
+
+def test_every_model_of_openai_s_names_one_here() -> None:
+    assert set(typing.get_args(AudioModel)) <= set(DEFAULT_ALIASES["canary"])
 
 
 def test_our_openapi_names_every_parameter_of_openai_s() -> None:
@@ -218,6 +224,8 @@ def test_what_has_no_effect_is_said() -> None:
         "temperature",
         "chunking_strategy",
     ]
+    (notice,) = parsed(language="fr", languages=["de", "en"]).notices
+    assert notice.message == "'languages' has no effect beside 'language'."
     (notice,) = parsed(num_speakers="2").notices
     assert notice.message == "'num_speakers' has no effect without 'diarize'."
     bracketed = form(**{"chunking_strategy[type]": "server_vad"})

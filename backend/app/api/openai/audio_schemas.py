@@ -267,6 +267,8 @@ def _without_effect(fields: Fields, diarize: bool) -> list[Notice]:
     unused += ["temperature"] if temperature else []
     unused += ["chunking_strategy"] if _manual_chunking(fields) else []
     found = [(name, "on this model") for name in unused]
+    if fields.one("language") and fields.many("languages"):
+        found.append(("languages", "beside 'language'"))
     if not diarize:
         found += [(name, "without 'diarize'") for name in SPEAKER_HINTS if fields.many(name)]
     return [
