@@ -88,7 +88,7 @@ def create_app(settings: Settings | None = None, log_setup: LogSetup | None = No
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         gateway.monitor.begin()
         gateway.dependencies.begin()
-        gateway.registry.begin(load_all=not settings.lazy_load_models)
+        await gateway.registry.begin(load_all=not settings.lazy_load_models)
         try:
             yield
         finally:

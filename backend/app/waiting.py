@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
@@ -44,6 +45,47 @@ def background(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
     return contextvars.Context().run(loop.create_task, work, name=name)
 
 
+async def aside(seconds: float | None, call: Callable[[], T]) -> T:
+    """What a blocking call gives that may hang for ever, like all that touches a disk.
+
+    Raises asyncio.TimeoutError after `seconds`; the call goes on, and what it gives is lost.
+    Instead of `asyncio.to_thread`, whose few threads are everybody's and are waited for at the end.
+    """
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[T] = loop.create_future()
+
+    def hand_over(future: concurrent.futures.Future[T]) -> None:
+        if result.done():
+            return
+        if (error := future.exception()) is not None:
+            result.set_exception(error)
+        else:
+            result.set_result(future.result())
+
+    def done(future: concurrent.futures.Future[T]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(hand_over, future)
+
+    context = contextvars.copy_context()
+    _thread(lambda: context.run(call)).add_done_callback(done)
+    return await within(seconds, result)
+
+
+def _thread(call: Callable[[], T]) -> concurrent.futures.Future[T]:
+    """Run it in a thread that holds up no exit, however long it hangs."""
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+    future.set_running_or_notify_cancel()  # nobody can take it back
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except Exception as exc:
+            future.set_exception(exc)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
 class Bounded(Generic[T]):
     """A blocking call that cannot be interrupted (a driver, a disk), waited for a bounded time.
 
@@ -62,17 +104,10 @@ class Bounded(Generic[T]):
             concurrent.futures.wait([self._hanging], self._seconds)
             if not self._hanging.done():
                 raise asyncio.TimeoutError
-        future: concurrent.futures.Future[T] = concurrent.futures.Future()
-        threading.Thread(target=self._run, args=(future,), daemon=True).start()
+        future = _thread(self._call)
         concurrent.futures.wait([future], self._seconds)
         if not future.done():
             self._hanging = future
             raise asyncio.TimeoutError
         self._hanging = None
         return future.result()
-
-    def _run(self, future: concurrent.futures.Future[T]) -> None:
-        try:
-            future.set_result(self._call())
-        except Exception as exc:
-            future.set_exception(exc)

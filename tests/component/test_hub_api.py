@@ -61,6 +61,9 @@ class Model:
     def download(self) -> None:
         self.asked.append("download")
 
+    def look_again(self) -> None:
+        self.asked.append("look")
+
 
 class Admin:
     """The routes with two models from the Hub and a local one."""
@@ -225,6 +228,7 @@ def test_the_cache_is_listed_and_refuses_to_lose_what_is_in_use(admin: Admin) ->
         status, told = await admin.ask("DELETE", f"/cache/{REPO}")
         assert status == 200
         assert told["freed_bytes"] >= 3_000_000
+        assert admin.chat.asked == ["look"], "whose files they were sees that they are gone"
         assert (await admin.ask("DELETE", f"/cache/{REPO}"))[0] == 404
 
     run(body)

@@ -106,7 +106,7 @@ async def fake_models(
             )
         )
     registry = ModelRegistry(wrappers)
-    registry.begin(load_all=False)
+    await registry.begin(load_all=False)
     try:
         yield registry
     finally:

@@ -20,6 +20,7 @@ from backend.app.models.vllm import (
     command,
     environment,
     legal_parallel_sizes,
+    longest_context,
 )
 
 CPU = Grant((), 0.0)
@@ -36,7 +37,7 @@ def spec(**own: object) -> ModelSpec:
 def build(
     grant: Grant = CPU, address: Address = SOCKET, path: Path = Path("/m"), **own: object
 ) -> list[str]:
-    return command(Launch(spec(**own), str(path), grant, address, stop_s=10.0))
+    return command(Launch(spec(**own), str(path), None, grant, address, stop_s=10.0))
 
 
 def value(argv: list[str], flag: str) -> str:
@@ -75,7 +76,7 @@ def test_every_name_is_served_and_media_are_not_fetched() -> None:
 
 
 def test_an_embedding_model_is_pooled_and_calls_no_tools() -> None:
-    launch = Launch(replace(spec(), kind=Kind.EMBEDDING), "/m", CPU, SOCKET, stop_s=10.0)
+    launch = Launch(replace(spec(), kind=Kind.EMBEDDING), "/m", None, CPU, SOCKET, stop_s=10.0)
     argv = command(launch)
     assert value(argv, "--runner") == "pooling"
     assert not [word for word in argv if "tool" in word]
@@ -108,8 +109,11 @@ def test_without_gpus_memory_and_batch_stay_small() -> None:
 def test_context_length_is_what_is_wanted_but_never_more_than_the_model_knows(
     tmp_path: Path, wanted: int | None, known: int | None, expected: int
 ) -> None:
-    path = checkpoint(tmp_path, **({} if known is None else {"max_position_embeddings": known}))
-    launch = Launch(replace(spec(), max_model_len=wanted), str(path), TWO_GPUS, SOCKET, stop_s=10.0)
+    path = str(
+        checkpoint(tmp_path, **({} if known is None else {"max_position_embeddings": known}))
+    )
+    own, longest = replace(spec(), max_model_len=wanted), longest_context(path)
+    launch = Launch(own, path, longest, TWO_GPUS, SOCKET, stop_s=10.0)
     assert value(command(launch), "--max-model-len") == str(expected)
 
 

@@ -10,10 +10,12 @@ import secrets
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from backend.app.errors import Conflict, InvalidRequest, NotFound
 from backend.app.hub import download
+from backend.app.hub.disk import on_disk
 from backend.app.hub.files import HubFiles
 from backend.app.hub.identity import HubIdentity
 from backend.app.hub.locks import locked
@@ -23,6 +25,8 @@ from backend.app.workers.hub_layout import BadName, RepoDir, Want, folder_name, 
 from backend.app.workers.hub_protocol import Done, Job, Limits, Transfer, size_of
 
 TRASH = ".trash-"
+DELETE_S = 600.0
+"""How long who deletes a repository waits for the disk to be done with it; it goes on beyond."""
 log = logging.getLogger(__name__)
 Report = Callable[[Transfer], None]
 
@@ -99,9 +103,10 @@ class HFCacheManager:
         Who wants other files of the same repository has a download of their own; the children
         take turns.
         """
+        token = await on_disk(self.tokens.get)
         running = self._running.get(want)
         if running is None or running.task.done():
-            running = self._running[want] = self._begin(want)
+            running = self._running[want] = self._begin(want, token.value)
         running.reports.append(report)
         try:
             await asyncio.wait({running.task})
@@ -114,7 +119,7 @@ class HFCacheManager:
                 running.task.cancel()
                 await asyncio.wait({running.task})
 
-    def _begin(self, want: Want) -> _Running:
+    def _begin(self, want: Want, token: str | None) -> _Running:
         reports: list[Report] = []
 
         def tell(transfer: Transfer) -> None:
@@ -124,7 +129,7 @@ class HFCacheManager:
         job = Job(
             cache_dir=str(self.cache_dir),
             wants=(want,),
-            token=self.tokens.get().value,
+            token=token,
             endpoint=self._env.get("HF_ENDPOINT") or None,
             xet=self._xet,
             limits=self._limits,
@@ -183,7 +188,7 @@ class HFCacheManager:
         with locked(self.cache_dir, repo):
             trash = self.cache_dir / f"{TRASH}{secrets.token_hex(4)}"
             os.rename(root, trash)
-        return await asyncio.to_thread(_destroy, self.cache_dir, trash)
+        return await on_disk(partial(_destroy, self.cache_dir, trash), DELETE_S)
 
     def _contained(self, repo: str) -> Path:
         """The folder of a repository, which must really lie in the cache."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.app.errors import Conflict
+from backend.app.hub.disk import on_disk
 
 
 class LocalFiles:
@@ -28,7 +29,7 @@ class LocalFiles:
         """Nothing is held."""
 
     async def fetch(self, on_progress: Callable[[Any], None]) -> None:
-        if not self.has_any():
+        if not await on_disk(self.has_any):
             raise Conflict(
                 f"{self._path} holds no files. It is a local path, so there is nothing to download:"
                 " put the model there, or set a Hub repository instead."

@@ -12,26 +12,20 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar
 
 from backend.app.config import Settings
 from backend.app.engines.client import EngineClient
 from backend.app.engines.launcher import EngineSpec, Launcher, LaunchError
-from backend.app.errors import (
-    Conflict,
-    DeadlineExceeded,
-    InvalidRequest,
-    Loading,
-    ModelFailed,
-    Unloaded,
-)
+from backend.app.errors import Conflict, DeadlineExceeded, InvalidRequest, ModelFailed
 from backend.app.models import refusals
-from backend.app.models.admission import Admission
-from backend.app.models.balance import balance
 from backend.app.models.configuration import Configuration
 from backend.app.models.contracts import Artifacts, Goal, Lease
+from backend.app.models.leasing import Leasing
 from backend.app.models.meter import Gauge
+from backend.app.models.on_disk import OnDisk
 from backend.app.models.placement import Grant, Replicas
 from backend.app.models.placer import Placer
 from backend.app.models.replica import Replica
@@ -43,9 +37,6 @@ from backend.app.models.supervisor import Supervisor
 from backend.app.waiting import within
 
 log = logging.getLogger(__name__)
-
-FIRST_GUESS_S = 30.0
-"""Retry-After for a model that has never been loaded here."""
 
 
 class BaseModelWrapper(abc.ABC):
@@ -67,17 +58,16 @@ class BaseModelWrapper(abc.ABC):
         self._launcher = launcher
         self._publish = publish
         self.runtime = Runtime(details={"source": spec.source})
-        self.admission = Admission(spec.max_in_flight, spec.max_queue)
+        self.files = OnDisk(self)
         self.preferred_device_ids: tuple[int, ...] = spec.gpu_ids
         self.placer = placer
         self.supervisor = Supervisor(self)
+        self.leasing = Leasing(self)
+        self.admission = self.leasing.admission
         self.configuration = Configuration(self)
         self.on_renamed: Callable[[], None] = lambda: None
         """Called when the model answers to other names than before."""
-        self.last_used = time.monotonic()
         self._changed = asyncio.Event()
-        self._retired = False
-        self._turning_away = False
 
     # ---- what subclasses provide ------------------------------------------------------------
 
@@ -140,20 +130,25 @@ class BaseModelWrapper(abc.ABC):
 
     @property
     def downloaded(self) -> bool:
-        """Everything needed to load it is on disk."""
-        return self.artifacts.path() is not None
+        """Everything needed to load it was on disk when that was last looked at."""
+        return self.files.path is not None
 
     @property
     def model_path(self) -> str:
         """The complete files on disk. Raises LaunchError when they are not there."""
-        path = self.artifacts.path()
+        path = self.files.path
         if path is None:
             raise LaunchError(f"not all files of {self.spec.source} are on this disk (any more)")
         return path
 
+    def look_again(self) -> None:
+        """Its files changed: see and tell what is there now, not only when that is due."""
+        self.files.forget()
+        self.supervisor.wake()
+
     def cache_has_artifacts(self) -> bool:
         """At least one file of the model is on disk; whether all are is `downloaded`."""
-        return self.artifacts.has_any()
+        return self.files.any
 
     def engine_logs(self, lines: int) -> dict[str, list[str]]:
         """The last lines of each replica's newest engine, of those that have ended too."""
@@ -174,6 +169,10 @@ class BaseModelWrapper(abc.ABC):
         """
         failure = self.fresh_failure
         return None if failure is None or failure.code == "insufficient_memory" else failure
+
+    def model_failed(self, failure: Failure, retry_after: float | None = None) -> ModelFailed:
+        """What a request is told of a failure."""
+        return refusals.failed(self.key, failure, retry_after or self.settings.failed_retry_s)
 
     def snapshot(self) -> dict[str, Any]:
         """Everything `GET /api/admin/status` says about this model."""
@@ -225,7 +224,7 @@ class BaseModelWrapper(abc.ABC):
 
     def load(self, gpu_ids: Sequence[int] | None = None, replicas: Replicas | None = None) -> Goal:
         """Want it up. Joins a load under way; another layout than today's means a reload."""
-        self._refuse_closed()
+        self.leasing.refuse_closed()
         ids = self.preferred_device_ids if gpu_ids is None else tuple(gpu_ids)
         count = replicas or self.configuration.wanted.replicas
         if ids and count != "auto" and len(ids) % count:
@@ -240,13 +239,13 @@ class BaseModelWrapper(abc.ABC):
 
     def unload(self) -> Goal:
         """Want it down; a load or download under way is cancelled."""
-        self._refuse_closed()
+        self.leasing.refuse_closed()
         self.admission.refuse_waiting(refusals.unloaded(self.key))
         return self.supervisor.want(up=False)
 
     def download(self) -> Goal:
         """Fetch what is missing, verify what is there. Not while it is loaded."""
-        self._refuse_closed()
+        self.leasing.refuse_closed()
         supervisor = self.supervisor
         if supervisor.goal.fetch and not supervisor.settled:
             return supervisor.goal
@@ -274,8 +273,7 @@ class BaseModelWrapper(abc.ABC):
 
     def turn_away(self) -> None:
         """The gateway is about to stop: who has no engine yet is told so, the rest may finish."""
-        self._turning_away = True
-        self.admission.refuse_waiting(refusals.shutting_down())
+        self.leasing.turn_away()
         self._wake_waiting()
 
     async def close(self) -> None:
@@ -285,95 +283,17 @@ class BaseModelWrapper(abc.ABC):
 
     async def retire(self) -> None:
         """Drain and stop for good, because it is configured no more."""
-        self._retired = True
-        self.admission.refuse_waiting(refusals.gone(self.key))
+        self.leasing.retire()
         await self.close()
         self.configuration.release()
 
-    @contextlib.asynccontextmanager
-    async def lease(self, affinity: bytes = b"") -> AsyncIterator[Lease]:
+    def lease(self, affinity: bytes = b"") -> AbstractAsyncContextManager[Lease]:
         """A place at a ready replica, loading the model first when it is idle.
 
         Raises QueueFull, Loading (after LOAD_WAIT_S), ModelFailed or Draining; what was taken is
         given back however the caller ends.
         """
-        self._refuse_closed()
-        self._refuse_failed()
-        await self.admission.enter(self.settings.request_idle_s)
-        try:
-            replica = await self._ready_replica(affinity)
-            client = replica.enter()
-            self.last_used = time.monotonic()
-            try:
-                yield Lease(client, replica.name, self.spec, replica.report_unreachable)
-            finally:
-                replica.leave()
-                self.last_used = time.monotonic()
-        finally:
-            self.admission.leave()
-            if not self.in_flight:
-                self.supervisor.wake()  # the idle timer starts now; a drain may be waiting
-
-    # ---- leases -----------------------------------------------------------------------------
-
-    def _refuse_closed(self) -> None:
-        if self._retired:
-            raise refusals.gone(self.key)
-        if self._turning_away:
-            raise refusals.shutting_down()
-
-    def _refuse_failed(self) -> None:
-        if failure := self.fresh_failure:
-            left = failure.at + self.settings.failed_retry_s - time.time()
-            raise self.model_failed(failure, max(left, 1))
-
-    def model_failed(self, failure: Failure, retry_after: float | None = None) -> ModelFailed:
-        """What a request is told of a failure."""
-        return refusals.failed(self.key, failure, retry_after or self.settings.failed_retry_s)
-
-    def cut_off(self) -> Unloaded:
-        """What the requests are told that outlast a drain."""
-        return refusals.cut_off(
-            self.key,
-            self.settings.drain_s,
-            reloads=self.supervisor.goal.up,
-            shutdown=self._turning_away and not self._retired,
-        )
-
-    async def _ready_replica(self, affinity: bytes) -> Replica:
-        self._refuse_failed()  # it may have failed while this request waited for a place
-        self.supervisor.revive(self.settings.failed_retry_s)
-        replica = self._choose(affinity)
-        if replica is not None:
-            return replica
-        supervisor = self.supervisor
-        count = supervisor.goal.replicas if supervisor.goal.up else None
-        asked = self.load(replicas=count).number
-
-        def over() -> bool:
-            gone = supervisor.goal.number > asked and not supervisor.goal.up
-            failed = supervisor.reached >= asked and self.state is State.FAILED
-            return self._choose(affinity) is not None or gone or failed or self._turning_away
-
-        in_time = await self.until(over, self.settings.load_wait_s)
-        replica = self._choose(affinity)
-        if replica is not None:
-            return replica
-        self._refuse_closed()
-        if not in_time:
-            where = f" ({self.progress.phase.value})" if self.progress else ""
-            raise Loading(
-                f"The model '{self.key}' is still {self.state.value}{where}.",
-                retry_after=supervisor.load_seconds or FIRST_GUESS_S,
-            )
-        if self.failure is not None:
-            raise self.model_failed(self.failure)
-        raise refusals.unloaded(self.key)
-
-    def _choose(self, affinity: bytes) -> Replica | None:
-        if not self.supervisor.admitting:
-            return None
-        return balance([r for r in self.replicas if r.admits], affinity)
+        return self.leasing.lease(affinity)
 
     # ---- the supervisor's hands ---------------------------------------------------------------
 

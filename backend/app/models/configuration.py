@@ -47,13 +47,14 @@ class Configuration:
                 model.supervisor.want(up=False)  # what failed was the old one: it may be tried
             self.adopt()
         model.update_runtime("configured", self._remark())
-        model.supervisor.wake()
+        model.supervisor.wake()  # for the idle timer, and where the files are others now
 
     def adopt(self) -> None:
         """Put in force what waits. Only while no engine runs."""
         if self._waiting is not None:
             self._model.artifacts.release()
             (spec, self._model.artifacts), self._waiting = self._waiting, None
+            self._model.files.forget()
             self._put_in_force(spec)
 
     def release(self) -> None:

@@ -15,10 +15,12 @@ from backend.app.models.state import Failure, Progress
 class Artifacts(Protocol):
     """A model's files. Implemented by the Hub cache and by local paths."""
 
-    def has_any(self) -> bool: ...
+    def has_any(self) -> bool:
+        """At least one finished file is there. Blocking: looks at the disk."""
+        ...
 
     def path(self) -> str | None:
-        """Where the complete files are, or None while something is missing."""
+        """Where the complete files are, or None while something is missing. Blocking too."""
         ...
 
     async def fetch(self, on_progress: Callable[[Progress], None]) -> None:

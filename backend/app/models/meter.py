@@ -8,12 +8,15 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from backend.app.config import Settings
 from backend.app.engines.launcher import Engine
+from backend.app.errors import Unavailable
 from backend.app.gpu.probe import Gpu, Reading
 from backend.app.gpu.reader import GPUReader, Unreadable
+from backend.app.hub.disk import on_disk
 from backend.app.models.ledger import NOISE_BYTES, Ledger, Memory
 from backend.app.models.needs import Needs, weight_bytes
 from backend.app.models.placement import RESERVE_BYTES, gib
@@ -106,7 +109,7 @@ class Meter:
         self._ledger.prove(replica.name, reading, own)
         self.changed()
         self.warn(model, replica.name)
-        await self._learn(model, replica)
+        await self._try_to_learn(model, replica)
 
     def warn(self, model: BaseModelWrapper, replica: str) -> None:
         """Say once when a replica was seen to take more than it was granted."""
@@ -136,7 +139,7 @@ class Meter:
     ) -> Returned:
         """Wait until the devices have given back what it held, MEMORY_BACK_S at most."""
         returned = await self._returned(replica.name, held) if held else Returned()
-        await self._learn(model, replica)
+        await self._try_to_learn(model, replica)
         self._ledger.ended(replica.name)
         self.changed()
         self._warned.discard(replica.name)
@@ -179,6 +182,12 @@ class Meter:
             log.warning("memory is not measured: %s", exc)
             return None
 
+    async def _try_to_learn(self, model: BaseModelWrapper, replica: Replica) -> None:
+        try:
+            await self._learn(model, replica)
+        except Unavailable as exc:
+            log.warning("%s: what it takes is not remembered: %s", replica.name, exc)
+
     async def _learn(self, model: BaseModelWrapper, replica: Replica) -> None:
         """Remember what it really takes, for the next placement."""
         memory = self.memory(replica.name)
@@ -195,19 +204,20 @@ class Meter:
             fixed -= replica.cache_bytes * gpus
         if model.elastic:
             fixed -= RESERVE_BYTES * gpus
-        if memory.by == "device" and fixed < await asyncio.to_thread(_least, model):
+        if memory.by == "device" and fixed < await on_disk(partial(_least, model), MEASURE_S):
             log.info(
                 "%s: %s measured on the device is no measure of it: others gave back meanwhile",
                 replica.name,
                 gib(max(0, fixed)),
             )
             return
-        await asyncio.to_thread(self._needs.learn, model.spec, fixed=max(0, fixed), peak=peak)
+        learn = partial(self._needs.learn, model.spec, fixed=max(0, fixed), peak=peak)
+        await on_disk(learn, MEASURE_S)
 
 
 def _least(model: BaseModelWrapper) -> float:
     """What it takes at the very least, by its files. Blocking."""
-    path = model.artifacts.path()
+    path = model.files.path
     with contextlib.suppress(OSError):
         return weight_bytes(path) * LEAST_OF_WEIGHTS if path else 0
     return 0

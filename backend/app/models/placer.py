@@ -10,12 +10,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from backend.app.config import Settings
 from backend.app.errors import ModelFailed
 from backend.app.gpu.probe import Reading
 from backend.app.gpu.reader import GPUReader, Unreadable
+from backend.app.hub.disk import on_disk
 from backend.app.models.eviction import Decision, decide
 from backend.app.models.ledger import Ledger
 from backend.app.models.meter import Meter
@@ -76,7 +78,8 @@ class Placer:
     ) -> list[Grant]:
         """One grant per replica, held until `release`; idle models go for them where they must.
 
-        Raises Refused with numbers, or ModelFailed when the GPUs are missing or do not answer.
+        Raises Refused with numbers, or GatewayError when the GPUs are missing, or they or the
+        disk do not answer.
         """
         registry, limit = self._registry(), eviction_s(self._settings)
         for _ in range(ATTEMPTS):
@@ -131,7 +134,7 @@ class Placer:
         hold: bool = True,
     ) -> Decision:
         async with self._turn:
-            wish, awaited = await asyncio.to_thread(self._wishes, model, ids, replicas)
+            wish, awaited = await on_disk(partial(self._wishes, model, ids, replicas))
             reading = await self._look()
             if not reading.gpus:
                 self._check_without_gpu(reading, ids)
@@ -159,7 +162,7 @@ class Placer:
 
         def wish(of: BaseModelWrapper, ids: Sequence[int], replicas: Replicas) -> Wish:
             cache, elastic = of.least_cache, of.elastic
-            need = self._needs.of(of.spec, of.artifacts.path(), least_cache=cache, elastic=elastic)
+            need = self._needs.of(of.spec, of.files.path, least_cache=cache, elastic=elastic)
             return Wish(
                 of.key,
                 need,

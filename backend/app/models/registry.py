@@ -102,8 +102,11 @@ class ModelRegistry:
         async with self.resolve(name).lease(affinity) as lease:
             yield lease
 
-    def begin(self, *, load_all: bool) -> None:
-        """Start supervising; with `load_all`, want every model up. One failing stops no other."""
+    async def begin(self, *, load_all: bool) -> None:
+        """See what files there are and start supervising; with `load_all`, want every model up.
+        One failing stops no other.
+        """
+        await self.look()
         for model in self.models.values():
             model.begin()
         if load_all:
@@ -146,6 +149,10 @@ class ModelRegistry:
 
         await asyncio.gather(*map(gone, models))
 
+    async def look(self) -> None:
+        """See what is on the disk of each model's files; bounded, also where a disk hangs."""
+        await asyncio.gather(*(model.files.look() for model in self.models.values()))
+
     def status(self) -> dict[str, Any]:
         return {key: model.snapshot() for key, model in self.models.items()}
 
@@ -179,6 +186,6 @@ def _resident(model: BaseModelWrapper) -> Resident:
         model.key,
         leases=model.admission.taken + model.admission.queued,
         pinned=model.spec.pin,
-        last_used=model.last_used,
+        last_used=model.leasing.last_used,
         since=model.supervisor.up_since if settled else None,
     )

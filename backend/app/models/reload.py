@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from backend.app.config import ConfigError
+from backend.app.hub.disk import on_disk
 from backend.app.models.base import BaseModelWrapper
 from backend.app.models.change import Change, What, differences, shown
 from backend.app.models.contracts import Artifacts, Goal
@@ -66,7 +67,7 @@ class Reloader:
         """
         async with self._turn:
             try:
-                specs = await asyncio.to_thread(self._read)
+                specs = await on_disk(self._read)
             except ConfigError as exc:
                 log.error("the configuration of the models stays as it is: %s", exc)
                 raise

@@ -12,13 +12,15 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 from backend.app.config import Settings
 from backend.app.engines.client import EngineClient
 from backend.app.engines.launcher import Engine, EngineSpec, Exit, Launcher, LaunchError
 from backend.app.engines.ready import EngineExited, ReadyTimeout, healthy, wait_ready
-from backend.app.errors import EngineError, GatewayError
+from backend.app.errors import EngineError, GatewayError, Unavailable
+from backend.app.hub.disk import on_disk
 from backend.app.models.meter import Gauge
 from backend.app.models.placement import Grant
 from backend.app.models.state import Failure, Phase, Progress, State
@@ -37,7 +39,9 @@ TICK_S = 0.5
 class Recipe(Protocol):
     """What a wrapper knows of its engine."""
 
-    def engine_spec(self, index: int, grant: Grant) -> EngineSpec: ...
+    def engine_spec(self, index: int, grant: Grant) -> EngineSpec:
+        """How it is started. Called in a thread: it may look at the disk."""
+        ...
 
     async def prove(self, client: EngineClient, timeout_s: float) -> None:
         """One small real request. Raises GatewayError or TimeoutError when it is not answered."""
@@ -204,10 +208,10 @@ class Replica:
         self.cache_bytes = None
         self.loading_since = time.time()
         self._set(State.LOADING, "loading", Progress(Phase.STARTING))
-        spec = self._recipe.engine_spec(self.index, self.grant)
         try:
+            spec = await on_disk(partial(self._recipe.engine_spec, self.index, self.grant))
             engine = await self._launcher.launch(replace(spec, on_line=self._on_line))
-        except LaunchError as exc:
+        except (LaunchError, Unavailable) as exc:
             raise _Broken(Failure(str(exc), at=time.time())) from exc
         client = EngineClient(engine.address)
         self.engine, self.client = engine, client

@@ -36,6 +36,8 @@ def snapshot(model: BaseModelWrapper) -> dict[str, Any]:
             "details": dict(runtime.details),
             "server": [str(r.engine.address) for r in model.replicas if r.engine],
             "downloaded": model.downloaded,
+            "files": model.files.files,
+            "files_stale": model.files.stale,
             "last_error": failure_json(runtime.last_error),
             "updated_at": runtime.updated_at,
             "timeline": [vars(action) for action in runtime.timeline],

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from backend.app.errors import GatewayError
 from backend.app.models.contracts import Goal, Superseded
+from backend.app.models.on_disk import Files
 from backend.app.models.placement import NoRoom, Refused, Replicas, gib
 from backend.app.models.replica import Receipt, Replica
 from backend.app.models.state import Failure, Phase, Progress, State
@@ -48,6 +49,8 @@ class Supervisor:
         """Requests may be sent to the replicas that are ready."""
         self.closed = False
         self._busy_with: State | None = None
+        self._told: Files = "none"
+        """What of the files is there, as it was published last."""
         self._layout: tuple[tuple[int, ...], Replicas] | None = None
         """(GPU ids, replicas) of the running replicas, as they were asked for."""
         self._wake = asyncio.Event()
@@ -76,6 +79,7 @@ class Supervisor:
     # ---- requests ---------------------------------------------------------------------------
 
     def begin(self) -> None:
+        self._told = self._model.files.files
         self._task = background(self._run(), f"model {self._model.key}")
 
     def wake(self) -> None:
@@ -132,6 +136,7 @@ class Supervisor:
 
     async def _run(self) -> None:
         while not (self.closed and self.settled):
+            await self._see_files()
             goal = self.goal
             if goal.number == self.reached:
                 await self._sleep()
@@ -149,6 +154,7 @@ class Supervisor:
             with self._surviving():
                 if not self.replicas:
                     self._model.configuration.adopt()
+                await self._see_files()
                 self._model.update_runtime("settled", self._model.state.value)
 
     @contextlib.contextmanager
@@ -159,21 +165,34 @@ class Supervisor:
         except Exception:
             log.exception("%s: supervision failed", self._model.key)
 
+    async def _see_files(self) -> None:
+        """Where that is due; what came or went behind our back is told."""
+        files = self._model.files
+        if files.due_s <= 0:
+            await files.look()
+        if files.files != self._told:
+            self._told = files.files
+            with self._surviving():
+                self._model.update_runtime("files", files.files)
+
     async def _sleep(self) -> None:
-        """Until something is wanted; when the idle time is over, want it down."""
+        """Until something is wanted or the files are to be looked at; when the idle time is over,
+        want it down.
+        """
         self._wake.clear()
-        model, timeout = self._model, None
+        model = self._model
+        timeout = model.files.due_s
         idle_s = model.spec.idle_unload_s
         if idle_s and self.goal.up and not model.admission.taken:
-            timeout = model.last_used + idle_s - time.monotonic()
-            if timeout <= 0 and model.state is State.READY:
+            left = model.leasing.last_used + idle_s - time.monotonic()
+            if left <= 0 and model.state is State.READY:
                 self.want(up=False)
                 with self._surviving():
                     model.update_runtime("idle", f"no request for {idle_s:.0f} s")
                 return
-            timeout = max(timeout, 1.0)
+            timeout = min(timeout, max(left, 1.0))
         with contextlib.suppress(asyncio.TimeoutError):
-            await within(timeout, self._wake.wait())
+            await within(max(timeout, 0.0), self._wake.wait())
 
     async def _unless_superseded(self, goal: Goal, work: Awaitable[T]) -> T:
         """Run `work`; a newer goal cancels it."""
@@ -224,6 +243,8 @@ class Supervisor:
             return False
         finally:
             self._busy_with = None
+        await self._unless_superseded(goal, model.files.look())
+        self._told = model.files.files
         if not model.downloaded:
             reason = (
                 f"{model.spec.source} was downloaded and yet not all of its files are there: were"
@@ -236,6 +257,7 @@ class Supervisor:
 
     async def _bring_up(self, goal: Goal) -> None:
         model = self._model
+        await self._unless_superseded(goal, model.files.look())
         if not model.downloaded:
             # before hours of downloading what nothing here can run
             if not await self._placed(goal, model.placer.require_gpu(goal.gpu_ids)):
@@ -247,7 +269,8 @@ class Supervisor:
         await self._unless_superseded(goal, self._until_all_tried())
         ready = [r for r in self.replicas if r.state is State.READY]
         if ready:
-            self.up_since = model.last_used = time.monotonic()  # its idle time starts now
+            # its idle time starts now
+            self.up_since = model.leasing.last_used = time.monotonic()
             self.load_seconds = max(r.last_load_s or 0.0 for r in ready)
             return
         worst = next((r.failure for r in self.replicas if r.failure), None)
@@ -313,7 +336,7 @@ class Supervisor:
         serving = [r for r in self.replicas if r.state is State.READY]
         stops = [asyncio.ensure_future(r.stop()) for r in self.replicas if r not in serving]
         await self._drain(serving)
-        cut_off = self._model.cut_off()
+        cut_off = self._model.leasing.cut_off()
         stops += [asyncio.ensure_future(r.stop(cut_off)) for r in serving]
         receipts = [r for r in await asyncio.gather(*stops) if r is not None]
         known = [r.freed_bytes for r in receipts if r.freed_bytes is not None]

@@ -49,6 +49,8 @@ class Launch:
 
     spec: ModelSpec
     path: str
+    longest: int | None
+    """Tokens that the checkpoint can read at once, where it says so."""
     grant: Grant
     address: Address
     stop_s: float
@@ -68,8 +70,7 @@ def _listening(launch: Launch) -> list[str]:
 
 def _context(launch: Launch) -> list[str]:
     wanted = launch.spec.max_model_len or (CPU_CONTEXT if launch.on_cpu else GPU_CONTEXT)
-    known = text_config(launch.path).get("max_position_embeddings")
-    return ["--max-model-len", str(min(wanted, known) if isinstance(known, int) else wanted)]
+    return ["--max-model-len", str(min(wanted, launch.longest or wanted))]
 
 
 def _serving(launch: Launch) -> list[str]:
@@ -165,6 +166,12 @@ def text_config(path: str) -> dict[str, object]:
     return text if isinstance(text, dict) else {}
 
 
+def longest_context(path: str) -> int | None:
+    """Tokens that a checkpoint can read at once; None when it does not say."""
+    known = text_config(path).get("max_position_embeddings")
+    return known if isinstance(known, int) else None
+
+
 def legal_parallel_sizes(path: str, limit: int = 16) -> list[int]:
     """Over how many GPUs vLLM can spread this checkpoint: its attention heads must divide."""
     config = text_config(path)
@@ -184,7 +191,7 @@ class VllmModel(BaseModelWrapper):
     least_cache = 2 * GIB
 
     def legal_sizes(self) -> list[int]:
-        path = self.artifacts.path()
+        path = self.files.path
         return legal_parallel_sizes(path) if path else [1]
 
     def own_share(self) -> float | None:
@@ -196,9 +203,11 @@ class VllmModel(BaseModelWrapper):
         return None
 
     def engine_spec(self, index: int, grant: Grant) -> EngineSpec:
+        path, stop_s = self.model_path, self.settings.engine_term_s
+        longest = longest_context(path)
+
         def argv(address: Address) -> Sequence[str]:
-            stop_s = self.settings.engine_term_s
-            return command(Launch(self.spec, self.model_path, grant, address, stop_s))
+            return command(Launch(self.spec, path, longest, grant, address, stop_s))
 
         pixels = self.settings.max_media_pixels
         return EngineSpec(

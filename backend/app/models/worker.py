@@ -59,13 +59,15 @@ class WorkerModel(BaseModelWrapper):
         return []
 
     def engine_spec(self, index: int, grant: Grant) -> EngineSpec:
+        path = self.model_path
+
         def argv(address: Address) -> Sequence[str]:
             return [
                 self.spec.python,
                 "-m",
                 f"backend.app.workers.{self.worker}",
                 "--model",
-                self.model_path,
+                path,
                 "--device",
                 "cuda" if grant.gpu_ids else "cpu",
                 *listening(address),

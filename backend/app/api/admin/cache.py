@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import shutil
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
@@ -12,6 +13,8 @@ from pydantic import BaseModel, Field
 from backend.app.api.deps import Gate, Gateway
 from backend.app.api.refusals import refusals
 from backend.app.errors import Conflict, NotFound
+from backend.app.hub.cache import CachedRepo
+from backend.app.hub.disk import on_disk
 from backend.app.hub.snapshot import FilesState
 from backend.app.models.state import State
 
@@ -45,9 +48,9 @@ class Deleted(BaseModel):
 
 
 def _users(gateway: Gateway) -> dict[str, list[str]]:
-    """Repository to the models that need it."""
+    """Repository to the models that need it. Blocking: looks at the disk."""
     users: dict[str, list[str]] = {}
-    for key, model in gateway.registry.models.items():
+    for key, model in list(gateway.registry.models.items()):
         if not model.spec.local:
             for repo in gateway.hub.needed_by(model.spec.source):
                 users.setdefault(repo, []).append(key)
@@ -56,7 +59,7 @@ def _users(gateway: Gateway) -> dict[str, list[str]]:
 
 def _busy(gateway: Gateway, keys: list[str]) -> list[str]:
     """Those of the models that use their files now, or are about to."""
-    models = [gateway.registry.models[key] for key in keys]
+    models = [gateway.registry.models[key] for key in keys if key in gateway.registry.models]
     return [m.key for m in models if m.state not in AT_REST or not m.supervisor.settled]
 
 
@@ -64,12 +67,14 @@ def _busy(gateway: Gateway, keys: list[str]) -> list[str]:
 async def cache(gateway: Gate) -> Any:
     """Repositories with what they take, what is there of them, and who uses them."""
     directory = gateway.hub.cache_dir
-    found = await asyncio.to_thread(gateway.hub.inventory)
-    try:
-        disk = await asyncio.to_thread(shutil.disk_usage, directory)
-    except OSError:
+
+    def look() -> tuple[list[CachedRepo], dict[str, list[str]], Any]:
         disk = None
-    users = _users(gateway)
+        with contextlib.suppress(OSError):
+            disk = shutil.disk_usage(directory)
+        return gateway.hub.inventory(), _users(gateway), disk
+
+    found, users, disk = await on_disk(look)
     repos = []
     for repo in found:
         keys = users.get(repo.repo, [])
@@ -90,9 +95,14 @@ async def cache(gateway: Gate) -> Any:
 )
 async def delete(repo: str, gateway: Gate) -> Any:
     """Delete a repository. 409 while a model uses it or downloads it."""
-    busy = _busy(gateway, _users(gateway).get(repo, []))
+    users = (await on_disk(partial(_users, gateway))).get(repo, [])
+    busy = _busy(gateway, users)
     if busy:
         raise Conflict(
             f"{repo} is in use by {', '.join(busy)}; unload that first.", code="cache_in_use"
         )
-    return {"repo": repo, "freed_bytes": await gateway.hub.delete(repo)}
+    freed = await gateway.hub.delete(repo)
+    for key in users:
+        if model := gateway.registry.models.get(key):
+            model.look_again()
+    return {"repo": repo, "freed_bytes": freed}

@@ -18,6 +18,7 @@ async def events(
     gateway: Gate, last_event_id: Annotated[str | None, Header()] = None
 ) -> StreamingResponse:
     """Server-sent events. With `Last-Event-ID` it resumes where a broken connection left off."""
+    await gateway.registry.look()
     seen = None
     with contextlib.suppress(ValueError):  # an EventSource never comes back after a 400
         seen = int(last_event_id or "")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, SecretStr
 
 from backend.app.api.deps import Gate, Gateway
 from backend.app.errors import InvalidRequest
+from backend.app.hub.disk import on_disk
 from backend.app.hub.errors import TOKEN_CODES
 from backend.app.models.state import State
 
@@ -40,10 +41,10 @@ class TokenStatus(BaseModel):
 
 async def _status(gateway: Gateway) -> dict[str, Any]:
     hub = gateway.hub
-    token = hub.tokens.get()
+    token, repositories = await on_disk(lambda: (hub.tokens.get(), hub.repositories()))
     identity = await hub.identity.whoami(token.value)
     value = token.value if identity.valid is not False else None
-    gates = await hub.identity.gates(hub.repositories(), value)
+    gates = await hub.identity.gates(repositories, value)
     return {
         "present": token.value is not None,
         "source": token.source,
@@ -87,7 +88,7 @@ async def set_token(wanted: TokenRequest, gateway: Gate) -> Any:
             param="token",
             code="invalid_token",
         )
-    hub.tokens.set(token)
+    await on_disk(lambda: hub.tokens.set(token))
     log.info("the Hugging Face token was %s", "set" if token else "cleared")
     if token:
         _try_again(gateway)

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from backend.app.models.ledger import By
+from backend.app.models.on_disk import Files
 from backend.app.models.spec import Kind
 from backend.app.models.state import Phase, State
 from backend.app.services.activity import CancelledBy, Outcome
@@ -46,6 +47,8 @@ class Runtime(BaseModel):
     details: dict[str, Any]
     server: list[str] = Field(description="Where the engines listen.")
     downloaded: bool
+    files: Files = Field(description="What of them is on the disk.")
+    files_stale: bool = Field(description="The disk does not answer: so it was before.")
     last_error: Failure | None
     updated_at: float
     timeline: list[Action]

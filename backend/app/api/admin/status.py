@@ -55,8 +55,10 @@ def event_snapshot(gateway: Gateway) -> dict[str, Any]:
 
 @router.get("/status", operation_id="admin_status", response_model=Status)
 async def status(gateway: Gate) -> dict[str, Any]:
-    """GPUs, system, and every model with its replicas. Answers from the newest sample."""
+    """GPUs, system, and every model with its replicas. Answers from the newest sample and a look
+    at the models' files."""
     sample = gateway.monitor.latest or await gateway.monitor.sample()
+    await gateway.registry.look()
     return {
         "version": __version__,
         "model_set": gateway.model_set,

@@ -1,0 +1,162 @@
+"""A disk that does not answer, like a network's that is away: the gateway goes on without it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.app.errors import Unavailable
+from backend.app.hub.disk import on_disk
+from backend.app.hub.local import LocalFiles
+from backend.app.models import on_disk as eyes
+from backend.app.models.base import BaseModelWrapper
+from backend.app.models.state import State
+from tests.support.models import fake_model
+
+
+def run(body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(body(), 60))
+
+
+class Disk(LocalFiles):
+    """Hangs while `silent` says so."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._answers = threading.Event()
+        self._answers.set()
+        self.looks = 0
+
+    @contextlib.contextmanager
+    def silent(self) -> Iterator[None]:
+        self._answers.clear()
+        try:
+            yield
+        finally:
+            self._answers.set()
+
+    def has_any(self) -> bool:
+        self.looks += 1
+        assert self._answers.wait(60)
+        return super().has_any()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eyes, "LOOK_S", 0.1)
+    monkeypatch.setattr(eyes, "STALE_LOOK_S", 0.05)
+    monkeypatch.setattr(eyes, "HOLDS_S", 0.2)
+
+
+async def on(disk: Disk, model: BaseModelWrapper) -> None:
+    model.artifacts = disk
+    await model.files.look()
+    assert model.files.files == "complete"
+
+
+def test_a_model_serves_on_and_is_shown_as_it_was(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path) as model:
+            disk = Disk(str(tmp_path / "model"))
+            await on(disk, model)
+            await model.settled(model.load(), 20)
+            with disk.silent():
+                await model.files.look()
+                looks = disk.looks
+                for _ in range(5):
+                    await model.files.look()
+                    async with model.lease():
+                        shown = model.snapshot()
+                    assert shown["state"] == "ready"
+                    assert shown["runtime"]["files"] == "complete"
+                    assert shown["runtime"]["files_stale"] is True
+                assert disk.looks == looks, "no second look joins the one that hangs"
+                await model.settled(model.unload(), 20)
+                assert model.state is State.IDLE
+            await model.until(lambda: not model.files.stale, 20)
+            await model.files.look()
+            assert model.snapshot()["runtime"]["files_stale"] is False
+            assert caplog.text.count("does not answer within") == 1
+
+    with caplog.at_level("WARNING"):
+        run(body)
+
+
+def test_what_went_while_the_disk_was_away_shows_once_it_is_back(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path) as model:
+            disk = Disk(str(tmp_path / "model"))
+            await on(disk, model)
+            with disk.silent():
+                await model.files.look()
+                (tmp_path / "model" / "config.json").unlink()
+                assert model.state is State.IDLE
+            assert await model.until(lambda: model.state is State.ABSENT, 20), "without being asked"
+            assert model.runtime.timeline[-1].action == "files"
+            assert model.runtime.timeline[-1].detail == "none"
+
+    run(body)
+
+
+def test_a_look_begins_after_it_was_asked_for(tmp_path: Path) -> None:
+    """Whoever joined the look that is under way might be told of files that just went."""
+
+    async def body() -> None:
+        async with fake_model(tmp_path) as model:
+            disk = Disk(str(tmp_path / "model"))
+            await on(disk, model)
+            with disk.silent():
+                first = asyncio.ensure_future(model.files.look())
+                await asyncio.sleep(0)
+            looks = disk.looks
+            await asyncio.gather(first, *(model.files.look() for _ in range(20)))
+            assert 1 <= disk.looks - looks <= 6, "one for all who asked, and each new one"
+
+    run(body)
+
+
+def test_who_needs_the_disk_is_told_that_it_does_not_answer() -> None:
+    async def body() -> None:
+        answer = threading.Event()
+        with pytest.raises(Unavailable, match=r"did not answer within 0\.05 s") as told:
+            await on_disk(lambda: answer.wait(60), 0.05)
+        answer.set()
+        assert (told.value.code, told.value.status) == ("disk_silent", 503)
+        with pytest.raises(KeyError):
+            await on_disk(lambda: {}["x"])
+        assert await on_disk(lambda: 7) == 7
+
+    run(body)
+
+
+def test_a_disk_that_hangs_holds_up_no_exit() -> None:
+    code = """
+import asyncio, threading
+from backend.app.errors import Unavailable
+from backend.app.hub.disk import on_disk
+
+async def body():
+    for _ in range(40):  # more than asyncio has threads
+        try:
+            await on_disk(threading.Event().wait, 0.01)
+        except Unavailable:
+            pass
+    return await asyncio.to_thread(lambda: "and nobody else is kept waiting")
+
+print(asyncio.run(body()))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout == "and nobody else is kept waiting\n"
+    assert ended.stderr == ""
