@@ -454,6 +454,20 @@ def test_files_that_are_missing_after_a_download_are_said_and_nothing_starts(
     run(body)
 
 
+def test_one_file_is_an_artifact(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path) as model:
+            for file in (tmp_path / "model").iterdir():
+                file.unlink()
+            await model.files.look()
+            assert not model.cache_has_artifacts()
+            (tmp_path / "model" / "one.txt").touch()
+            await model.files.look()
+            assert model.cache_has_artifacts()
+
+    run(body)
+
+
 class Lost:
     """Files that a download does not bring."""
 

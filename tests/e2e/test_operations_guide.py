@@ -1,7 +1,8 @@
 """What the operators' guide promises, promise by promise, on a gateway as a user starts it.
 
-Each test names the passage that it holds the product to. Promises of the container and its scripts
-are tested with these; the two of the engines' own device calls want a GPU (`tests/gpu`).
+Each test names the passage that it holds the product to. `unit/test_operations_guide_index.py`
+lists every passage with its tests, those elsewhere too: of the container and its scripts, of the
+dashboard, and of what wants a GPU (`tests/gpu`).
 """
 
 from __future__ import annotations
@@ -131,6 +132,27 @@ def test_downloads_lie_in_the_cache_by_the_hubs_convention(hub: FakeHub) -> None
         assert folder.is_dir(), "the first request fetched it again"
 
 
+def test_one_file_is_a_partial_model(hub: FakeHub) -> None:
+    """`cache_has_artifacts`, as the status shows it; only a whole one is loaded as it is."""
+    with gateway(QWEN_MODEL=REPO, HF_ENDPOINT=hub.url, **FAST) as running, running.client() as http:
+        assert status(http)["runtime"]["files"] == "none"
+        download(http).raise_for_status()
+        assert status(http)["runtime"]["files"] == "complete"
+        (snapshot,) = (running.directory / "models" / "models--org--chat" / "snapshots").iterdir()
+        (snapshot / "model.safetensors").resolve().unlink()
+        assert status(http)["runtime"]["files"] == "partial"
+        assert status(http)["state"] == "absent"
+
+
+def test_a_cache_that_was_prepared_needs_no_hub(hub: FakeHub, tmp_path: Path) -> None:
+    cache = {"MODEL_CACHE_DIR": str(tmp_path), "QWEN_MODEL": REPO, **FAST}
+    with gateway(HF_ENDPOINT=hub.url, **cache) as running, running.client() as http:
+        download(http).raise_for_status()
+    with gateway(HF_ENDPOINT="http://127.0.0.1:9", **cache) as running, running.client() as http:
+        assert status(http)["state"] == "idle"
+        http.post("/v1/chat/completions", json=chat()).raise_for_status()
+
+
 def test_the_token_is_kept_beside_the_models(hub: FakeHub) -> None:
     """« Téléchargement bloqué à 0 % »: no token is an answer at once, and a token mends it."""
     settings = {"QWEN_MODEL": GATED, "HF_ENDPOINT": hub.url, **FAST}
@@ -212,6 +234,7 @@ def test_gpus_are_chosen_at_loading(eight_gpus: dict[str, str]) -> None:
         loaded = http.post("/api/admin/models/qwen/load?wait=true", json=wanted).json()
         assert loaded["preferred_device_ids"] == [1, 2]
         assert loaded["replicas"][0]["gpu_ids"] == [1, 2]
+        assert "qwen: placement preference: GPUs [1, 2]" in running.output()
         (engine,) = running.engines()
         assert engine.environ()["CUDA_VISIBLE_DEVICES"] == "1,2"
         assert engine.cmdline()[engine.cmdline().index("--tensor-parallel-size") + 1] == "2"
@@ -242,7 +265,14 @@ def test_what_is_done_is_written_to_stdout_and_to_the_file(hub: FakeHub) -> None
         assert running.stop() == 0
         printed = running.output()
         file = (running.directory / "logs" / "backend.log").read_text()
-        for words in ("qwen", "downloaded", "all models are unloaded"):
+        for words in (
+            f"qwen: instantiated: chat from {REPO}",
+            "canary: instantiated: ",
+            "pyannote: instantiated: ",
+            "qwen: download requested",
+            f"qwen: downloaded: {REPO}",
+            "all models are unloaded",
+        ):
             assert words in printed
             assert words in file
 
@@ -261,6 +291,17 @@ def test_keys_for_v1() -> None:
         for key in ("sk-one", "sk-two"):
             headers = {"authorization": f"Bearer {key}"}
             assert http.get("/v1/models", headers=headers).status_code == 200
+
+
+def test_a_key_without_the_right() -> None:
+    """« API /v1 renvoie 401/403 »: 403 is for a key of the API where the operator's is wanted."""
+    keys = {"OPENAI_API_KEYS": "sk-one", "ADMIN_API_KEYS": "admin-key-0123456789"}
+    with gateway(**keys, **FAST) as running, running.client() as http:
+        headers = {"authorization": "Bearer sk-one"}
+        refused = http.get("/api/admin/status", headers=headers)
+        assert refused.status_code == 403
+        assert "ADMIN_API_KEYS" in refused.json()["error"]["message"]
+        assert http.get("/v1/models", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/api/audio/transcribe"])

@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 
 from backend.app.commands.doctor.patient import Patient
+from backend.app.commands.doctor.probe_words import all_in_both, in_both
 from backend.app.commands.doctor.report import Level, Line, fail, ok, warn
 from backend.app.words import Words, same
 
@@ -39,14 +40,14 @@ def _problem(problem: str) -> Line:
             "`dmesg | grep -i xid` dit pourquoi ; réinitialisez-le (`nvidia-smi --gpu-reset`) ou"
             " redémarrez.",
         )
-        return fail("gpu", same(problem), remedy)
+        return fail("gpu", in_both(problem), remedy)
     remedy = Words(
         "Power, throttling and processes are not shown. Make libnvidia-ml.so.1 visible"
         " (NVIDIA_DRIVER_CAPABILITIES=compute,utility).",
         "Puissance, bridage et processus ne sont pas montrés. Rendez libnvidia-ml.so.1 visible"
         " (NVIDIA_DRIVER_CAPABILITIES=compute,utility).",
     )
-    return warn("gpu", same(problem), remedy)
+    return warn("gpu", in_both(problem), remedy)
 
 
 def _no_uvm() -> Line:
@@ -64,7 +65,7 @@ def _no_uvm() -> Line:
 
 
 def _none(patient: Patient) -> Line:
-    why = "; ".join(patient.reading.problems)
+    why = all_in_both(patient.reading.problems)
     required = patient.settings.model_set == "real"
     level = Level.FAIL if required else Level.WARN
     served = Words(
@@ -74,7 +75,7 @@ def _none(patient: Patient) -> Line:
         else "Les modèles de démonstration tournent sur le processeur",
     )
     said = Words(
-        f"no GPU is visible: {why}. {served.en}", f"aucun GPU visible : {why}. {served.fr}"
+        f"no GPU is visible: {why.en}. {served.en}", f"aucun GPU visible : {why.fr}. {served.fr}"
     )
     return Line(level, "gpu", said, _remedy(patient))
 
