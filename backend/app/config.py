@@ -334,9 +334,10 @@ def user_dir(kind: Literal["cache", "state"]) -> Path:
 
 def runtime_base(longest: int) -> Path:
     """Where private socket directories are made, in at most `longest` bytes where that can be."""
-    candidate = os.path.abspath(os.environ.get("XDG_RUNTIME_DIR") or "/nonexistent")
-    if os.access(candidate, os.W_OK) and len(os.fsencode(candidate)) <= longest:
-        return Path(candidate)
+    if given := os.environ.get("XDG_RUNTIME_DIR"):
+        candidate = os.path.abspath(given)
+        if os.access(candidate, os.W_OK) and len(os.fsencode(candidate)) <= longest:
+            return Path(candidate)
     return Path("/tmp") if os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
 
 

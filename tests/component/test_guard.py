@@ -178,7 +178,7 @@ def test_an_engine_that_signals_its_group_does_not_hit_the_guard(started: Launch
 
 @pytest.mark.parametrize(
     ("program", "reason"),
-    [("/nonexistent/python", "No such file"), ("/etc/passwd", "Permission denied")],
+    [("/proc/missing/python", "No such file"), ("/etc/passwd", "Permission denied")],
 )
 def test_what_cannot_be_executed_is_said(launch: Launch, program: str, reason: str) -> None:
     guarded = launch((program,))

@@ -180,7 +180,7 @@ def test_a_guard_that_hangs_is_replaced(play: Play, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("program", "reason"),
     [
-        ("/nonexistent/python", "No such file"),
+        ("/proc/missing/python", "No such file"),
         ("/etc/passwd", "Permission denied"),
         ("a\0b", "null"),
     ],
@@ -198,7 +198,7 @@ def test_a_python_that_cannot_run_the_guard(play: Play, monkeypatch: pytest.Monk
         monkeypatch.setattr(sys, "executable", "/bin/false")
         with pytest.raises(LaunchError, match="the guard could not run"):
             await launchers.start(SLEEPER)
-        monkeypatch.setattr(sys, "executable", "/nonexistent")
+        monkeypatch.setattr(sys, "executable", "/proc/missing")
         with pytest.raises(LaunchError, match="No such file"):
             await launchers.start(SLEEPER)
 

@@ -62,7 +62,7 @@ def test_a_base_that_is_too_long_or_missing(play: Play, tmp_path: Path) -> None:
         with pytest.raises(LaunchError, match=r"too long for the sockets.*XDG_RUNTIME_DIR"):
             await launchers.start(SLEEPER, base=tmp_path / ("long" * 20))
         with pytest.raises(LaunchError, match="No such file"):
-            await launchers.start(SLEEPER, base=Path("/nonexistent"))
+            await launchers.start(SLEEPER, base=Path("/proc/missing"))
 
     play(scenario)
 

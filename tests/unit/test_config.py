@@ -322,6 +322,10 @@ def test_user_directories_follow_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert config.user_dir("state") == Path.home() / ".local/state/servertestllm"
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "gone"))
     assert config.runtime_base(99) == Path("/tmp")
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    with monkeypatch.context() as everywhere:  # whatever directory there may be by chance
+        everywhere.setattr(os, "access", lambda path, mode: True)
+        assert config.runtime_base(99) == Path("/tmp")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     room = len(os.fsencode(tmp_path))
     assert config.runtime_base(room) == tmp_path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -39,6 +40,7 @@ def test_the_worker_is_started_with_what_it_needs(
     tmp_path: Path, gpus: tuple[int, ...], device: str
 ) -> None:
     model = wrapper(tmp_path, "--window-s 600 --same-voice 0.4")
+    asyncio.run(model.files.look())
     spec = model.engine_spec(0, Grant(gpus, 0.0))
     assert list(spec.argv(Address(socket="/run/s"))) == [
         *("/bin/false", "-m", "backend.app.workers.pyannote"),
