@@ -434,7 +434,8 @@ export interface paths {
         };
         /**
          * Status
-         * @description GPUs, system, and every model with its replicas. Answers from the newest sample.
+         * @description GPUs, system, and every model with its replicas. Answers from the newest sample and a look
+         *     at the models' files.
          */
         get: operations["admin_status"];
         put?: never;
@@ -1290,6 +1291,17 @@ export interface components {
             server: string[];
             /** Downloaded */
             downloaded: boolean;
+            /**
+             * Files
+             * @description What of them is on the disk.
+             * @enum {string}
+             */
+            files: "none" | "partial" | "complete";
+            /**
+             * Files Stale
+             * @description The disk does not answer: so it was before.
+             */
+            files_stale: boolean;
             last_error: components["schemas"]["Failure"] | null;
             /** Updated At */
             updated_at: number;

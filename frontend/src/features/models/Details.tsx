@@ -9,6 +9,7 @@ import { bytes, dateTime, duration } from "../../lib/format";
 export function Details({ model }: { model: Model }) {
   const { t, language } = useText();
   const { runtime } = model;
+  const files = t(`models.detail.${runtime.files}`);
   return (
     <Stack gap="md">
       <Facts
@@ -17,7 +18,7 @@ export function Details({ model }: { model: Model }) {
           [t("models.detail.names"), model.names.join(", ")],
           [
             t("models.detail.files"),
-            t(runtime.downloaded ? "models.detail.downloaded" : "models.detail.missing"),
+            runtime.files_stale ? t("models.detail.stale", { files }) : files,
           ],
           [t("models.detail.status"), runtime.status],
           [t("models.detail.updated"), dateTime(runtime.updated_at, language)],

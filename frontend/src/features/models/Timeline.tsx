@@ -19,6 +19,7 @@ const OUTCOMES: Record<Known, Outcome> = {
   instantiated: PLAIN,
   configured: PLAIN,
   "placement preference": PLAIN,
+  files: PLAIN,
   "download requested": PLAIN,
   downloading: BUSY,
   downloaded: GOOD,
