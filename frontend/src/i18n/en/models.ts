@@ -78,7 +78,7 @@ export const models = {
     complete: "complete on disk",
     partial: "only a part of them on disk",
     none: "none on disk",
-    stale: "{{files}}; the disk does not answer, so it was before",
+    stale: "{{files}} (the disk does not answer, so it was before)",
     status: "Last action",
     updated: "Updated",
     lastLoad: "Last load took",

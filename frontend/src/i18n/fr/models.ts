@@ -82,7 +82,7 @@ export const models: Mirror<typeof en> = {
     complete: "complets sur le disque",
     partial: "en partie sur le disque",
     none: "absents du disque",
-    stale: "{{files}} ; le disque ne répond pas, c’était ainsi avant",
+    stale: "{{files}} (le disque ne répond pas, c’était ainsi avant)",
     status: "Dernière action",
     updated: "Mis à jour",
     lastLoad: "Dernier chargement",
