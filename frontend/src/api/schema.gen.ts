@@ -4782,6 +4782,17 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
+            /** @description The model is loading, does not fit or failed, or the gateway is busy or shutting down. */
+            503: {
+                headers: {
+                    /** @description Seconds, where trying again may help. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
             /** @description Any other failure. */
             default: {
                 headers: {
@@ -4845,6 +4856,17 @@ export interface operations {
             /** @description The gateway's own mistake; its log has more under the request id. */
             500: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The model is loading, does not fit or failed, or the gateway is busy or shutting down. */
+            503: {
+                headers: {
+                    /** @description Seconds, where trying again may help. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4916,6 +4938,17 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
+            /** @description The model is loading, does not fit or failed, or the gateway is busy or shutting down. */
+            503: {
+                headers: {
+                    /** @description Seconds, where trying again may help. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
             /** @description Any other failure. */
             default: {
                 headers: {
@@ -4975,6 +5008,17 @@ export interface operations {
             /** @description The gateway's own mistake; its log has more under the request id. */
             500: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The model is loading, does not fit or failed, or the gateway is busy or shutting down. */
+            503: {
+                headers: {
+                    /** @description Seconds, where trying again may help. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5060,6 +5104,17 @@ export interface operations {
             /** @description The gateway's own mistake; its log has more under the request id. */
             500: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The model is loading, does not fit or failed, or the gateway is busy or shutting down. */
+            503: {
+                headers: {
+                    /** @description Seconds, where trying again may help. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {

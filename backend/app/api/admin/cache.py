@@ -12,13 +12,13 @@ from pydantic import BaseModel, Field
 
 from backend.app.api.deps import Gate, Gateway
 from backend.app.api.refusals import refusals
-from backend.app.errors import Conflict, NotFound
+from backend.app.errors import Conflict, NotFound, Unavailable
 from backend.app.hub.cache import CachedRepo
 from backend.app.hub.disk import on_disk
 from backend.app.hub.snapshot import FilesState
 from backend.app.models.state import State
 
-router = APIRouter(prefix="/cache")
+router = APIRouter(prefix="/cache", responses=refusals(Unavailable))
 
 AT_REST = frozenset({State.ABSENT, State.IDLE, State.FAILED})
 

@@ -9,12 +9,13 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field, SecretStr
 
 from backend.app.api.deps import Gate, Gateway
-from backend.app.errors import InvalidRequest
+from backend.app.api.refusals import refusals
+from backend.app.errors import InvalidRequest, Unavailable
 from backend.app.hub.disk import on_disk
 from backend.app.hub.errors import TOKEN_CODES
 from backend.app.models.state import State
 
-router = APIRouter(prefix="/huggingface")
+router = APIRouter(prefix="/huggingface", responses=refusals(Unavailable))
 log = logging.getLogger(__name__)
 
 
