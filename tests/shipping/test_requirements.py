@@ -43,7 +43,7 @@ def test_one_file_for_each_extra_and_one_for_the_gateway() -> None:
 @each
 def test_it_names_its_pythons(name: str) -> None:
     first = FILES[name].read_text().splitlines()[0]
-    assert re.fullmatch(r"# python:( 3\.1[0-9])+", first)
+    assert re.fullmatch(r"# python:( 3\.1[0-9](\.\d+)?)+", first)
 
 
 @each
@@ -114,51 +114,54 @@ def test_no_python_that_fits_is_said(tmp_path: Path) -> None:
     assert "wants one of: 9.9" in done.stderr
 
 
-@pytest.mark.parametrize("fits", [True, False])
-def test_the_python_that_is_named_and_no_other(tmp_path: Path, fits: bool) -> None:
-    """Even where another one fits better: the one found first may lie in somebody's home."""
-    wanted = tmp_path / "future.txt"
-    wanted.write_text("# python: 9.8 9.9\n")
-    for name, version in (("python3", "9.8"), ("named", "9.9" if fits else "9.7")):
-        fake = tmp_path / name
-        fake.write_text(f'#!/bin/sh\n[ "$1" != -m ] || exit 1\necho {version}\n')
+def make_venv(
+    directory: Path, wanted: str, pythons: dict[str, str], **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """tools/setup/venv beside Pythons that are told their version and can do nothing else."""
+    requirements = directory / "future.txt"
+    requirements.write_text(f"# python: {wanted}\n")
+    for name, version in pythons.items():
+        fake = directory / name
+        minor, _, micro = version.rpartition(".")
+        fake.write_text(
+            f'#!/bin/sh\ncase "$1" in -c) echo {minor} {micro};; --version) echo Python {version};;'
+            ' *) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; echo no ensurepip; exit 1;; esac\n'
+        )
         fake.chmod(0o755)
-    done = subprocess.run(
-        [str(ROOT / "tools/setup/venv"), str(tmp_path / "venv"), str(wanted)],
+    return subprocess.run(
+        [str(ROOT / "tools/setup/venv"), str(directory / "venv"), str(requirements)],
         cwd=ROOT,
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "PYTHON": str(tmp_path / "named")},
+        env={"PATH": f"{directory}:/usr/bin:/bin", **settings},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_the_python_that_is_named_and_no_other(tmp_path: Path, fits: bool) -> None:
+    """Even where another one fits better: the one found first may lie in somebody's home."""
+    pythons = {"python3": "9.8.0", "named": "9.9.0" if fits else "9.7.0"}
+    done = make_venv(tmp_path, "9.8 9.9", pythons, PYTHON=str(tmp_path / "named"))
     assert done.returncode == 1  # none of them is a real Python
     if fits:
-        assert done.stdout == f"Making {tmp_path}/venv with 9.9\n"
+        assert done.stdout.startswith(f"Making {tmp_path}/venv with Python 9.9.0\n")
     else:
         assert done.stdout == ""
         assert f"PYTHON={tmp_path}/named does not fit" in done.stderr
 
 
+@pytest.mark.parametrize("version", ["9.9.3", "9.9.4", "9.9.10", "9.10.4"])
+def test_a_python_that_is_too_old_is_passed_over(tmp_path: Path, version: str) -> None:
+    done = make_venv(tmp_path, "9.9.4 9.8", {"python3": version, "python9.8": "9.8.0"})
+    chosen = version if version in {"9.9.4", "9.9.10"} else "9.8.0"
+    assert done.stdout.startswith(f"Making {tmp_path}/venv with Python {chosen}\n")
+
+
 def test_an_environment_that_was_not_finished_is_none(tmp_path: Path) -> None:
     """Debian's python3 without python3-venv makes half of one, which has no pip."""
-    wanted, half = tmp_path / "future.txt", tmp_path / "venv"
-    wanted.write_text("# python: 9.9\n")
-    fake = tmp_path / "python3"
-    fake.write_text(
-        '#!/bin/sh\n[ "$1" = -m ] || { echo 9.9; exit 0; }\n'
-        'mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; echo "ensurepip is not available"; exit 1\n'
-    )
-    fake.chmod(0o755)
-    done = subprocess.run(
-        [str(ROOT / "tools/setup/venv"), str(half), str(wanted)],
-        cwd=ROOT,
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = make_venv(tmp_path, "9.9", {"python3": "9.9.0"})
     assert done.returncode == 1
-    assert "ensurepip is not available" in done.stdout
-    assert not half.exists()
+    assert "no ensurepip" in done.stdout
+    assert not (tmp_path / "venv").exists()

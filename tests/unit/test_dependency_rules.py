@@ -44,6 +44,24 @@ def test_the_cuda12_stack_runs_with_every_driver(reading: Reading) -> None:
     assert [name for name in CUDA12 if said(name, CUDA12, reading)] == []
 
 
+@pytest.mark.parametrize(
+    ("python", "old"),
+    [
+        *[("3.10.11", True), ("3.10.12", False), ("3.11.2", True), ("3.11.0rc1", True)],
+        *[("3.11.4", False), ("3.12.0", False), ("3.13.0+", False), ("", False)],
+    ],
+)
+def test_nemo_wants_tarfiles_filters(python: str, old: bool) -> None:
+    """Debian 12's own Python 3.11.2 has none, and then Canary cannot be loaded."""
+    for name in ("nemo_toolkit", "pyannote.audio"):
+        problem = problem_of(name, Found(python, CUDA12), NO_GPU)
+        assert (problem is not None) == (old and name == "nemo_toolkit")
+        if problem is not None:
+            assert problem.fatal
+            assert f"Python {python} is too old for nemo_toolkit" in problem.what.en
+            assert python in problem.what.fr
+
+
 def test_the_cpu_stack_is_right_without_a_gpu() -> None:
     assert [name for name in CUDA13 if said(name, CUDA13, NO_GPU)] == []
 

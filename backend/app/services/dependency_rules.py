@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +13,8 @@ CPU = "cpu"
 TORCH_OF_CODEC = {"0.7": "2.8", "0.8": "2.9", "0.9": "2.9", "0.10": "2.10", "0.17": "2.13"}
 """torchcodec -> the torch it loads with: nothing in the metadata says so."""
 NEEDS_GPU_BUILD = ("torch", "torchaudio", "torchvision", "vllm")
+OLDEST_FOR_NEMO = {(3, 10): 12, (3, 11): 4}
+"""Python -> the first with the tarfile filters that NeMo unpacks models with."""
 DRIVER_OF_CUDA = {13: 580, 12: 525}
 """The first driver branch that runs each CUDA."""
 
@@ -52,7 +55,8 @@ def problem_of(name: str, found: Found, reading: Reading) -> Problem | None:
         return _missing(name)
     torch = found.packages.get("torch")
     return (
-        (_cpu_only(name, package) if reading.gpus else None)
+        (_old_python(found.python) if name == "nemo_toolkit" else None)
+        or (_cpu_only(name, package) if reading.gpus else None)
         or (_newer_than_driver(package, reading) if name == "torch" else None)
         or (_other_torch(name, package, torch) if torch else None)
         or (_other_cuda(name, package, torch) if torch else None)
@@ -65,6 +69,22 @@ def _missing(name: str) -> Problem:
         Words(
             "Install a stack of requirements/ into this environment: cpu, cuda12 or cuda13.",
             "Installez un jeu de requirements/ dans cet environnement : cpu, cuda12 ou cuda13.",
+        ),
+    )
+
+
+def _old_python(python: str) -> Problem | None:
+    major, minor, patch = [*map(int, re.findall(r"\d+", python)), 0, 0, 0][:3]
+    if patch >= OLDEST_FOR_NEMO.get((major, minor), 0):
+        return None
+    return Problem(
+        Words(
+            f"Python {python} is too old for nemo_toolkit, which could load no model",
+            f"Python {python} est trop ancien pour nemo_toolkit, qui ne chargerait aucun modèle",
+        ),
+        Words(
+            "Make this environment anew with Python 3.12, or with 3.11.4, 3.10.12 or a later one.",
+            "Refaites cet environnement avec Python 3.12, ou avec 3.11.4, 3.10.12 ou suivant.",
         ),
     )
 
