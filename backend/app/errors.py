@@ -51,6 +51,7 @@ class Dialect(enum.Enum):
 class GatewayError(Exception):
     """Base of the tree. `message` is for the caller: plain words, no internals.
 
+    `detail` is for the operator, instead of the message: with the places of this machine.
     `retry_after` is in seconds; `permanent` sends `x-should-retry: false`, because the SDKs
     retry 408, 409, 429 and every 5xx unless told otherwise.
     """
@@ -64,6 +65,7 @@ class GatewayError(Exception):
         self,
         message: str,
         *,
+        detail: str | None = None,
         param: str | None = None,
         code: str | None = None,
         retry_after: float | None = None,
@@ -71,6 +73,7 @@ class GatewayError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
+        self.detail = detail
         self.param = param
         if code is not None:
             self.code = code
@@ -161,8 +164,7 @@ class Internal(GatewayError):
     code = "internal_error"
 
     def __init__(self, request_id: str | None = None) -> None:
-        suffix = f" Quote request id {request_id} to the operator." if request_id else ""
-        super().__init__("The gateway met an unexpected error." + suffix)
+        super().__init__(_quoting("The gateway met an unexpected error.", request_id))
 
 
 class EngineError(GatewayError):
@@ -254,20 +256,37 @@ def headers(error: GatewayError) -> dict[str, str]:
     return out
 
 
-def render(error: GatewayError, dialect: Dialect, request_id: str | None = None) -> dict[str, Any]:
-    """The JSON body of an error answer."""
+def _quoting(message: str, request_id: str | None) -> str:
+    return f"{message} Quote request id {request_id} to the operator." if request_id else message
+
+
+def _words(error: GatewayError, request_id: str | None, *, operator: bool) -> str:
+    if error.detail is None:
+        return error.message
+    return error.detail if operator else _quoting(error.message, request_id)
+
+
+def render(
+    error: GatewayError,
+    dialect: Dialect,
+    request_id: str | None = None,
+    *,
+    operator: bool = False,
+) -> dict[str, Any]:
+    """The JSON body of an error answer; `operator`: for somebody with the right to see `detail`."""
+    message = _words(error, request_id, operator=operator)
     if dialect is Dialect.ANTHROPIC:
         kind = _ANTHROPIC_TYPES.get(error.status, "api_error")
         body: dict[str, Any] = {
             "type": "error",
-            "error": {"type": kind, "message": error.message},
+            "error": {"type": kind, "message": message},
         }
         if request_id:
             body["request_id"] = request_id
         return body
     return {
         "error": {
-            "message": error.message,
+            "message": message,
             "type": error.type,
             "param": error.param,
             "code": error.code,
@@ -283,7 +302,7 @@ def render_event(
         payload: dict[str, Any] = {
             "type": "error",
             "code": error.code,
-            "message": error.message,
+            "message": _words(error, request_id, operator=False),
             "param": error.param,
             "sequence_number": number,
         }

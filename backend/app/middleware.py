@@ -23,7 +23,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.app.auth import AccessMiddleware, Policy
+from backend.app.auth import AccessMiddleware, Policy, caller_of
 from backend.app.bodies import BodyLimitMiddleware, is_left_unread
 from backend.app.config import Settings
 from backend.app.errors import (
@@ -115,10 +115,10 @@ async def error_response(
     send: Send, error: GatewayError, scope: Scope, unread: Receive | None = None
 ) -> None:
     """Answer with `error`. Give `unread` when the body was not read: the connection then ends."""
-    request_id = scope.get("state", {}).get("request_id")
-    body = json.dumps(
-        render(error, dialect_of(scope["path"]), request_id), ensure_ascii=False
-    ).encode()
+    state = scope.get("state", {})
+    operator = "caller" in state and caller_of(scope).admin
+    said = render(error, dialect_of(scope["path"]), state.get("request_id"), operator=operator)
+    body = json.dumps(said, ensure_ascii=False).encode()
     fields = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
@@ -215,13 +215,14 @@ class ErrorMiddleware:
         except GatewayError as exc:
             error = exc
             if error.status >= 500:
-                log.warning("%s %s: %d %s", scope["method"], scope["path"], exc.status, exc.message)
+                said = exc.detail or exc.message
+                log.warning("%s %s: %d %s", scope["method"], scope["path"], exc.status, said)
         except Exception as exc:
             log.exception("%s %s: unexpected error", scope["method"], scope["path"])
             error = too_many_files(exc) or Internal(scope.get("state", {}).get("request_id"))
         if started:
             # Too late for a status. The server sees an answer without end and cuts the connection.
-            log.warning("The answer broke off: %s", error.message)
+            log.warning("The answer broke off: %s", error.detail or error.message)
         else:
             unread = isinstance(error, _BEFORE_THE_BODY) and is_left_unread(scope)
             await error_response(send, error, scope, receive if unread else None)

@@ -143,6 +143,40 @@ def test_no_request_waits_for_a_place_for_ever() -> None:
         eventually(lambda: at_rest(http))
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "code"),
+    [
+        ("QWEN_MODEL", "empty", "files_missing"),
+        ("QWEN_PYTHON", "python", "not_started"),
+    ],
+)
+def test_places_of_the_machine_are_for_the_operator(
+    tmp_path: Path, variable: str, value: str, code: str
+) -> None:
+    keys = {"OPENAI_API_KEYS": "sk-user", "ADMIN_API_KEYS": "sk-admin"}
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "python").write_text("#!/of/another/machine")
+    (tmp_path / "python").chmod(0o700)
+    place = str(tmp_path / value)
+    user, admin = {"x-api-key": "sk-user"}, {"x-api-key": "sk-admin"}
+    with gateway(**FAST, **keys, **{variable: place}) as running, running.client() as http:
+        for stream in (False, True):
+            told = http.post("/v1/chat/completions", json=chat(stream=stream), headers=user)
+            error = told.json()["error"]
+            assert (told.status_code, error["code"]) == (503, code)
+            assert str(tmp_path) not in told.text
+            assert told.headers["x-request-id"] in error["message"]
+        for path, body in (
+            ("/v1/chat/completions", chat()),
+            ("/api/admin/models/qwen/load?wait=true", {}),
+        ):
+            assert place in http.post(path, json=body, headers=admin).json()["error"]["message"]
+        status = http.get("/api/admin/status", headers=admin).json()
+        assert place in status["models"]["qwen"]["runtime"]["last_error"]["reason"]
+        record = http.get("/api/admin/requests", headers=admin).json()["recent"][-1]
+        assert place in record["error"]
+
+
 def test_a_failing_load_keeps_its_status_for_streams_too() -> None:
     with gateway("--fake-exit-at-start 9", **FAST) as running, running.client() as http:
         answer = http.post("/v1/chat/completions", json=chat(stream=True))

@@ -42,6 +42,16 @@ def example(kind: type[GatewayError]) -> GatewayError:
 EXAMPLES = [example(kind) for kind in tree()]
 
 
+@pytest.mark.parametrize("dialect", Dialect)
+def test_only_an_operator_is_told_the_detail(dialect: Dialect) -> None:
+    whole = "It failed: /opt/x is not there."
+    error = errors.ModelFailed("It failed.", detail=whole)
+    assert "/opt" not in json.dumps(render(error, dialect, "req_1"))
+    assert "/opt" not in render_event(error, dialect, "req_1").decode()
+    assert "Quote request id req_1 to the operator." in json.dumps(render(error, dialect, "req_1"))
+    assert whole in json.dumps(render(error, dialect, "req_1", operator=True))
+
+
 def test_the_docstring_draws_the_tree() -> None:
     drawn = re.findall(r"[├└]── (\w+) +(\d{3})", str(errors.__doc__))
     assert dict(drawn) == {

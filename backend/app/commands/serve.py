@@ -47,6 +47,7 @@ def serve(settings: Settings) -> int:
         server.run(sockets=[listener])
         return 0 if server.started else 1
     finally:
+        listener.close()
         log_setup.close()
 
 

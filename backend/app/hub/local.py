@@ -32,5 +32,6 @@ class LocalFiles:
         if not await on_disk(self.has_any):
             raise Conflict(
                 f"{self._path} holds no files. It is a local path, so there is nothing to download:"
-                " put the model there, or set a Hub repository instead."
+                " put the model there, or set a Hub repository instead.",
+                code="files_missing",
             )

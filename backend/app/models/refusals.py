@@ -8,6 +8,16 @@ from backend.app.models.state import Failure
 
 RETRY_S = 5.0
 
+_PLAIN = {
+    "not_started": "its engine cannot be started.",
+    "files_missing": "its files are not there.",
+    "gpu_unreadable": "the GPUs cannot be read.",
+    "disk_full": "the disk for models is full.",
+    "cache_unusable": "the directory for models cannot be used.",
+    "download_failed": "the download went wrong.",
+}
+"""What a client is told of failures whose reasons name places on this machine, or may."""
+
 
 def gone(key: str) -> NotFound:
     message = f"The model '{key}' is configured no more."
@@ -24,8 +34,10 @@ def unloaded(key: str) -> Unavailable:
 
 def failed(key: str, failure: Failure, retry_after: float) -> ModelFailed:
     what = "could not be downloaded" if failure.code in DOWNLOAD_CODES else "has failed"
+    beginning, plain = f"The model '{key}' {what}: ", _PLAIN.get(failure.code)
     return ModelFailed(
-        f"The model '{key}' {what}: {failure.reason}",
+        beginning + (plain or failure.reason),
+        detail=plain and beginning + failure.reason,
         code=failure.code,
         retry_after=retry_after,
         permanent=failure.code in LASTING_CODES | {"cuda_required"},

@@ -212,7 +212,7 @@ class Replica:
             spec = await on_disk(partial(self._recipe.engine_spec, self.index, self.grant))
             engine = await self._launcher.launch(replace(spec, on_line=self._on_line))
         except (LaunchError, Unavailable) as exc:
-            raise _Broken(Failure(str(exc), at=time.time())) from exc
+            raise _Broken(Failure(str(exc), code="not_started", at=time.time())) from exc
         client = EngineClient(engine.address)
         self.engine, self.client = engine, client
         self._set(State.LOADING, "progress", Progress(Phase.STARTING, str(engine.address)))

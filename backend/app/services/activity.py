@@ -146,7 +146,7 @@ class Record:
         self.completion_tokens = completion_tokens
         self.audio_seconds = audio_seconds
         self.approximate = approximate
-        self.error = error.message if error else None
+        self.error = (error.detail or error.message) if error else None
         self._cancel = None
         self._activity._ended(self)
 
