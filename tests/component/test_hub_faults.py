@@ -366,13 +366,38 @@ def test_a_proxy_is_used(hub: FakeHub, tmp_path: Path) -> None:
     complete(Desk(hub, tmp_path / "cache", env=env))
 
 
+def test_a_child_that_is_killed_says_by_what(desk: Desk) -> None:
+    async def body() -> None:
+        desk.hub.fault(IN_STORAGE, "stall", after=1000)
+        fetch = asyncio.ensure_future(desk.failure(desk.manager.artifacts(Want(REPO))))
+        (await until(children, "the child"))[0].kill()
+        failure = await fetch
+        assert failure.code == "download_failed"
+        assert "ended unexpectedly with signal 9" in failure.message
+
+    run(body)
+
+
+def test_a_child_that_crashes_leaves_its_last_words(hub: FakeHub, tmp_path: Path) -> None:
+    async def body() -> None:
+        (tmp_path / "huggingface_hub.py").write_text("raise RuntimeError('half installed')")
+        desk = Desk(hub, tmp_path / "cache", env={"PYTHONPATH": str(tmp_path)})
+        failure = await desk.failure(desk.manager.artifacts(Want(REPO)))
+        assert "ended unexpectedly with exit code 1" in failure.message
+        assert failure.last_words[-1] == "RuntimeError: half installed"
+
+    run(body)
+
+
 def test_a_child_that_dies_is_told_apart(desk: Desk) -> None:
     async def body() -> None:
         desk.hub.fault(IN_STORAGE, "stall", after=1000)
         fetch = asyncio.ensure_future(desk.failure(desk.manager.artifacts(Want(REPO))))
         child = (await until(children, "the child"))[0]
         child.parent().kill()  # its guard
-        assert (await fetch).code == "download_failed"
+        failure = await fetch
+        assert failure.code == "download_failed"
+        assert "ended unexpectedly with its guard" in failure.message
         await until(lambda: not child.is_running() or child.status() == "zombie", "its end")
 
     run(body)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import shutil
 import socket
 import sys
@@ -16,6 +17,7 @@ import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -38,10 +40,10 @@ LINE_BYTES = 1 << 20
 async def run(job: Job, env: Mapping[str, str], report: Callable[[Transfer], None]) -> Done:
     """Download what `job` wants. Raises DownloadFailed; cancelled, it kills the child first."""
     lines: deque[str] = deque(maxlen=STDERR_LINES)
-    async with _child(job, env, lines) as said:
+    async with _child(job, env, lines) as child:
         while True:
             try:
-                message = await within(SILENCE_S, anext(said))
+                message = await within(SILENCE_S, anext(child.messages))
             except StopAsyncIteration:
                 break
             except asyncio.TimeoutError:
@@ -57,9 +59,12 @@ async def run(job: Job, env: Mapping[str, str], report: Callable[[Transfer], Non
                 raise DownloadFailed(message.code, message.message, message.url)
             else:
                 return message
+        how = await child.end()
     _log(lines)
     raise DownloadFailed(
-        "download_failed", "The download ended unexpectedly; the gateway's log has its last words."
+        "download_failed",
+        f"The download ended unexpectedly with {how}. Try again: it goes on from where it was.",
+        last_words=tuple(lines),
     )
 
 
@@ -77,11 +82,27 @@ def environment(base: Mapping[str, str], cache_dir: str, *, xet: bool) -> dict[s
     return {**base, **ours} | ({} if xet else {"HF_HUB_DISABLE_XET": "1"})
 
 
+class _Child(NamedTuple):
+    messages: AsyncIterator[Message]
+    guard: asyncio.subprocess.Process
+    lifeline: socket.socket
+
+    async def end(self) -> str:
+        """How it ended, in words, once it says no more. Its guard's last line tells."""
+        await asyncio.wait({asyncio.ensure_future(self.guard.wait())}, timeout=KILL_S)
+        told = b""
+        with contextlib.suppress(OSError):
+            told = self.lifeline.recv(4096, socket.MSG_DONTWAIT)
+        found = re.search(r"^exit (\S+) (\S+)$", told.decode(errors="replace"), re.MULTILINE)
+        if found is None:
+            return "its guard"
+        code, number = found.groups()
+        return f"exit code {code}" if number == "-" else f"signal {number}"
+
+
 @contextlib.asynccontextmanager
-async def _child(
-    job: Job, env: Mapping[str, str], lines: deque[str]
-) -> AsyncIterator[AsyncIterator[Message]]:
-    """The child's messages. It is gone when the context ends."""
+async def _child(job: Job, env: Mapping[str, str], lines: deque[str]) -> AsyncIterator[_Child]:
+    """The child. It is gone when the context ends."""
     scratch = tempfile.mkdtemp(prefix="stllm-download-")
     lifeline, theirs = socket.socketpair()
     try:
@@ -107,7 +128,7 @@ async def _child(
                 process.stdin.write(msgspec.json.encode(job))
                 await process.stdin.drain()
             process.stdin.close()
-            yield _messages(process.stdout)
+            yield _Child(_messages(process.stdout), process, lifeline)
         finally:
             lifeline.close()  # its guard kills it and all that it started
             await _gone(process)

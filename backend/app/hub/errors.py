@@ -28,7 +28,15 @@ DOWNLOAD_CODES = LASTING_CODES | {
 class DownloadFailed(ModelFailed):
     """`code`, one of DOWNLOAD_CODES, says of what; download_failed is a crash of the child."""
 
-    def __init__(self, code: str, message: str, url: str | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        url: str | None = None,
+        last_words: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(message, code=code, permanent=code in LASTING_CODES)
         self.url = url
         """Where it can be put right: the licence page of a gated repository."""
+        self.last_words = last_words
+        """What a child printed that crashed."""

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from backend.app.errors import GatewayError
+from backend.app.hub.errors import DownloadFailed
 from backend.app.models.contracts import Goal, Superseded
 from backend.app.models.on_disk import Files
 from backend.app.models.placement import NoRoom, Refused, Replicas, gib
@@ -313,7 +314,9 @@ class Supervisor:
             await self._model.changed()
 
     def _failure(self, error: GatewayError) -> Failure:
-        return Failure(error.message, code=error.code or "model_failed", at=time.time())
+        words = error.last_words if isinstance(error, DownloadFailed) else ()
+        code = error.code or "model_failed"
+        return Failure(error.message, code=code, log_tail=words, at=time.time())
 
     async def _give_up(self, failure: Failure) -> None:
         try:
