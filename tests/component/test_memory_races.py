@@ -1,6 +1,6 @@
 """Several models that want the same GPUs, in any order: nobody hangs, no GPU is overbooked.
 
-Random histories on real (fake-engine) processes; `HYPOTHESIS_PROFILE=thorough` tries many more.
+Random histories on real (fake-engine) processes; `--hypothesis-profile deep` tries many more.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 
 from backend.app.errors import GatewayError
@@ -25,9 +25,9 @@ from backend.app.models.registry import ModelRegistry
 from backend.app.models.spec import Kind
 from tests.support.machines import Machine
 from tests.support.models import fake_models
+from tests.support.properties import cases
 from tests.support.races import anything_of
 
-THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 SETTLE_S = 40
 """More than all deadlines of one goal together; whatever takes longer hangs."""
 LIMITS = {
@@ -139,11 +139,10 @@ class History:
 
 
 @given(steps=st.lists(STEPS, min_size=10, max_size=25), residence=st.sampled_from([0, 0.3]))
-@settings(
-    max_examples=60 if THOROUGH else 4,
-    derandomize=not THOROUGH,
+@cases(
+    4,
+    deep=60,
     phases=[Phase.generate],
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 def test_any_history(steps: list[tuple[Any, ...]], residence: float) -> None:

@@ -1,6 +1,6 @@
 """Loads, unloads, downloads, requests, kills and hangs of one model, in any order.
 
-A hypothesis state machine on real (fake-engine) processes. `HYPOTHESIS_PROFILE=thorough` looks for
+A hypothesis state machine on real (fake-engine) processes. `--hypothesis-profile deep` looks for
 minutes where the ordinary run takes the same few walks each time.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -29,6 +29,7 @@ from backend.app.models.base import BaseModelWrapper
 from backend.app.models.contracts import Goal
 from backend.app.models.state import State
 from tests.support.models import fake_model
+from tests.support.properties import DEEP, cases
 from tests.support.races import (
     EXPECTED,
     FaultyLauncher,
@@ -40,7 +41,6 @@ from tests.support.races import (
 
 T = TypeVar("T")
 
-THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 PLACES, QUEUE, MOST_REPLICAS = 2, 2, 2
 SETTLE_S = 30
 """More than all deadlines of one goal together; whatever takes longer hangs."""
@@ -279,11 +279,10 @@ class Races(RuleBasedStateMachine):
 
 
 TestRaces = Races.TestCase
-TestRaces.settings = settings(
-    max_examples=300 if THOROUGH else 12,
-    stateful_step_count=40 if THOROUGH else 20,
-    derandomize=not THOROUGH,
+TestRaces.settings = cases(
+    12,
+    deep=300,
+    stateful_step_count=40 if DEEP else 20,
     phases=[Phase.generate],  # a walk takes seconds: shrinking it would take an hour
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.app import logs
@@ -18,6 +18,7 @@ from backend.app.config import ConfigError, Settings
 from backend.app.main import create_app
 from backend.app.models.base import BaseModelWrapper
 from backend.app.models.spec import ModelSpec
+from tests.support.properties import cases
 
 Tables = dict[str, dict[str, Any]]
 
@@ -62,7 +63,7 @@ def toml(tables: Tables, source: Path) -> str:
     return "\n".join(lines)
 
 
-@settings(max_examples=60, deadline=None)
+@cases(60, deep=1000)
 @given(history=HISTORIES)
 def test_any_history(gateway: Gateway, history: list[tuple[Tables, bool]]) -> None:
     """Nothing is loaded, so all that is configured must be in force at once."""

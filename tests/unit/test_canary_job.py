@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.app.workers import canary_job
@@ -35,6 +35,7 @@ from backend.app.workers.protocol import (
 )
 from backend.app.workers.shell import Refused
 from backend.app.workers.vad import Silero
+from tests.support.properties import cases
 
 WORD = SAMPLE_RATE // 2 // FRAME * FRAME
 ENGLISH = TranscribeParams(source="en")
@@ -125,7 +126,7 @@ WORDS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@cases(40, deep=2000)
 @given(WORDS, st.integers(0, 90 * SAMPLE_RATE), st.sampled_from([PACKED, SMALL]), st.data())
 def test_every_word_comes_once_in_order_at_its_exact_place(
     words: list[tuple[int, int]], tail: int, policy: Policy, data: st.DataObject

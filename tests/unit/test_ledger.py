@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -13,6 +12,7 @@ from backend.app.gpu.probe import Reading
 from backend.app.models.ledger import Ledger
 from backend.app.models.placement import GIB, Grant, NoRoom, Wish, free_on, place
 from tests.support.machines import gpu
+from tests.support.properties import cases
 
 TOTAL = 80 * GIB
 KEYS = ("a", "b", "c", "d")
@@ -139,7 +139,7 @@ class Truth(RuleBasedStateMachine):
 
 
 TestTruth = Truth.TestCase
-TestTruth.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestTruth.settings = cases(100, deep=2000, stateful_step_count=40)
 
 
 def entry(ledger: Ledger, replica: str = "a-0") -> tuple[int | None, int, str]:

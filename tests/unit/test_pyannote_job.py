@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.app.workers.protocol import (
@@ -30,6 +30,7 @@ from backend.app.workers.pyannote_job import EXACTLY_ONE, Policy, Tools, check, 
 from backend.app.workers.pyannote_queue import ModelThread
 from backend.app.workers.pyannote_types import Counts, Found, Hook, Spoken
 from backend.app.workers.shell import Refused
+from tests.support.properties import cases
 
 UNIT = SAMPLE_RATE // 10
 """A syllable: what is said takes so many of these samples."""
@@ -156,7 +157,7 @@ def test_progress_is_in_seconds_of_the_recording_and_never_goes_back() -> None:
 # ---- windows -----------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@cases(60, deep=2000)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 25)), min_size=1, max_size=14))
 def test_through_windows_it_is_the_same_diarization(said: list[tuple[int, int]]) -> None:
     fake = Fake()

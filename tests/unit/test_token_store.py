@@ -8,11 +8,12 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.app.errors import InvalidRequest, Unavailable
 from backend.app.hub.token_store import TokenStore
+from tests.support.properties import cases
 
 ENV, OTHER, POSTED = "hf_environment", "hf_otherother", "hf_postedposted"
 
@@ -71,7 +72,7 @@ def test_posting_what_the_environment_says(tmp_path: Path) -> None:
     assert (store.get().value, store.get().source) == (ENV, "environment")
 
 
-@settings(deadline=None, max_examples=50)
+@cases(50, deep=2000)
 @given(st.lists(st.tuples(st.sampled_from("ep"), st.sampled_from([None, "hf_aaaa", "hf_bbbb"]))))
 def test_the_last_one_set_wins(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str | None]]

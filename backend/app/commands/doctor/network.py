@@ -65,6 +65,22 @@ async def _is_ours(patient: Patient) -> bool:
         return False
 
 
+OPENED_BY = {
+    AdminRule.KEYS: Words(
+        "admin routes: one of ADMIN_API_KEYS opens them",
+        "administration : ouverte par une clé d'ADMIN_API_KEYS",
+    ),
+    AdminRule.GENERATED: Words(
+        "admin routes: the generated key opens them (`admin-key` shows it)",
+        "administration : ouverte par la clé générée (`admin-key` la montre)",
+    ),
+    AdminRule.LOCAL: Words(
+        "admin routes: open to this machine only",
+        "administration : ouverte à cette machine seulement",
+    ),
+}
+
+
 def access(patient: Patient) -> list[Line]:
     settings = patient.settings
     rule = admin_rule(settings)
@@ -84,9 +100,7 @@ def access(patient: Patient) -> list[Line]:
             )
         )
     else:
-        lines.append(
-            ok("access", Words(f"admin routes: {rule.value}", f"administration : {rule.value}"))
-        )
+        lines.append(ok("access", OPENED_BY[rule]))
     if not settings.openai_api_keys and not settings.loopback:
         lines.append(
             warn(

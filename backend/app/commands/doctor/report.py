@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from backend.app.words import Language, Words, same
+from backend.app.workers.hub_protocol import size_of
 
 WIDTH = 100
 
@@ -43,6 +44,12 @@ def warn(topic: str, said: Words, remedy: Words) -> Line:
 
 def fail(topic: str, said: Words, remedy: Words) -> Line:
     return Line(Level.FAIL, topic, said, remedy)
+
+
+def size(count: float) -> Words:
+    """Bytes for people."""
+    said = size_of(count)
+    return Words(said, said.replace("bytes", "octets").replace("iB", "io"))
 
 
 def late(topic: str, seconds: float) -> Line:

@@ -11,13 +11,13 @@ from pathlib import Path
 from backend.app import COMMAND
 from backend.app.commands.configured import files_of
 from backend.app.commands.doctor.patient import Patient, cannot_write, nearest
-from backend.app.commands.doctor.report import Line, fail, ok, warn
+from backend.app.commands.doctor.report import Line, fail, ok, size, warn
 from backend.app.config import REAL_MODELS, is_explicit, runtime_base, user_dir
 from backend.app.engines.child import LONGEST_BASE
 from backend.app.hub.snapshot import FilesState
 from backend.app.models.spec import ModelSpec
 from backend.app.words import Words, same
-from backend.app.workers.hub_protocol import GIB, size_of
+from backend.app.workers.hub_protocol import GIB
 
 REAL_BYTES = {"qwen": 68 * GIB, "canary": 10 * GIB, "pyannote": 2 * GIB}
 """What the real models take, with room to spare: the Hub is not asked for their sizes."""
@@ -122,14 +122,14 @@ def disk(patient: Patient) -> list[Line]:
     missing, sure = _still_to_come(patient)
     wanted = max(missing, LEAST_BYTES)
     if free >= wanted:
-        said = Words(f"{size_of(free)} free in {path}", f"{size_of(free)} libres dans {path}")
+        said = Words(f"{size(free).en} free in {path}", f"{size(free).fr} libres dans {path}")
         return [ok("disk", said)]
     return [
         (fail if sure and free < missing else warn)(
             "disk",
             Words(
-                f"{size_of(free)} free in {path}, and {size_of(wanted)} are wanted",
-                f"{size_of(free)} libres dans {path}, et il en faut {size_of(wanted)}",
+                f"{size(free).en} free in {path}, and {size(wanted).en} are wanted",
+                f"{size(free).fr} libres dans {path}, et il en faut {size(wanted).fr}",
             ),
             Words(
                 "Make room, or set MODEL_CACHE_DIR to a larger disk.",
@@ -165,12 +165,13 @@ def _model(patient: Patient, spec: ModelSpec) -> Line:
         return ok("models", same(f"{key}: {source}"))
     status = files_of(spec, patient.cache_dir).status()
     if status.state is FilesState.COMPLETE:
-        return ok("models", same(f"{key}: {source}, {size_of(status.bytes)}"))
+        here = Words(*(f"{key}: {source}, {said}" for said in size(status.bytes)))
+        return ok("models", here)
     return warn(
         "models",
         Words(
-            f"{key}: {source} is not complete ({size_of(status.bytes)} are here)",
-            f"{key} : {source} n'est pas complet ({size_of(status.bytes)} présents)",
+            f"{key}: {source} is not complete ({size(status.bytes).en} are here)",
+            f"{key} : {source} n'est pas complet ({size(status.bytes).fr} présents)",
         ),
         Words(
             f"Its first use downloads it; `{COMMAND} download {key}` does it now.",
