@@ -8,6 +8,7 @@
 #                      own builder keeps its layers itself
 #   BUILD_LOG          everything that was printed (build/docker-build.log)
 #   MIN_FREE_GB        refuse to begin with less (60)
+#   HTTP_PROXY, HTTPS_PROXY, NO_PROXY   for the build's downloads, by name; they stay out of the image
 #   DRY_RUN=true       print the command only
 set -euo pipefail
 script=$(realpath "$0")
@@ -83,6 +84,10 @@ for tag in "${tags[@]}"; do
 done
 arguments+=(--build-arg "CUDA_STACK=$stack" --build-arg "VERSION=$version" --build-arg "REVISION=$revision")
 [ -z "${NODE_VERSION:-}" ] || arguments+=(--build-arg "NODE_VERSION=$NODE_VERSION")
+
+for variable in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do
+    [ -z "${!variable:-}" ] || arguments+=(--build-arg "$variable") # docker reads the value itself
+done
 
 if docker buildx version >/dev/null 2>&1; then
     command=(docker buildx build --progress plain --load "${arguments[@]}")

@@ -181,6 +181,15 @@ def test_dry_run_builds_nothing(build: Docker, yes: str) -> None:
     assert not build.calls("build")
 
 
+def test_a_proxy_is_passed_on_without_its_password(build: Docker) -> None:
+    code, output = run(build, HTTPS_PROXY="http://me:secret@proxy:3128", no_proxy="")
+    assert code == 0, output
+    assert "HTTPS_PROXY" in options(built(build), "--build-arg")
+    assert "no_proxy" not in options(built(build), "--build-arg")
+    assert not any("secret" in argument for call in build.calls() for argument in call.argv)
+    assert "secret" not in output
+
+
 def test_from_another_directory_and_by_another_name(build: Docker, tmp_path: Path) -> None:
     link = tmp_path / "elsewhere"
     link.symlink_to(build.work / "build_docker.sh")
