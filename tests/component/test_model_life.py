@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -306,6 +307,32 @@ def test_idle_unload_and_lazy_reload(tmp_path: Path) -> None:
                 async with model.lease() as lease:
                     await chat(lease)
                 assert await model.until(lambda: model.state is State.IDLE, 10)
+
+    run(body)
+
+
+def test_when_an_idle_model_goes_is_told(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path, idle_unload_s=60) as model:
+            assert model.snapshot()["idle_unload_at"] is None  # it is down
+            async with model.lease() as lease:
+                await chat(lease)
+                assert model.snapshot()["idle_unload_at"] is None  # it works
+            at = model.snapshot()["idle_unload_at"]
+            assert abs(at - time.time() - 60) < 5
+            before = time.time()
+            async with model.lease():
+                pass
+            assert before + 60 <= model.snapshot()["idle_unload_at"] + 0.01  # from the last one on
+
+    run(body)
+
+
+def test_without_a_limit_no_end_is_told(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path) as model, model.lease():
+            pass
+        assert model.snapshot()["idle_unload_at"] is None
 
     run(body)
 

@@ -13,6 +13,7 @@ from backend.app.models.base import BaseModelWrapper
 from backend.app.models.contracts import Lease
 from backend.app.models.eviction import Resident
 from backend.app.models.placement import Replicas
+from backend.app.models.snapshot import traffic
 from backend.app.models.spec import Kind
 from backend.app.models.state import State
 
@@ -156,12 +157,9 @@ class ModelRegistry:
     def status(self) -> dict[str, Any]:
         return {key: model.snapshot() for key, model in self.models.items()}
 
-    def traffic(self) -> dict[str, dict[str, int]]:
-        """Requests in flight and queued, per model: what changes too often for an event each."""
-        return {
-            key: {"in_flight": model.in_flight, "queued": model.admission.queued}
-            for key, model in self.models.items()
-        }
+    def traffic(self) -> dict[str, dict[str, Any]]:
+        """See `snapshot.traffic`, per model."""
+        return {key: traffic(model) for key, model in self.models.items()}
 
     def turn_away(self) -> None:
         """See `BaseModelWrapper.turn_away`."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from backend.app.models.change import shown
 from backend.app.models.runtime import failure_json, progress_json
+from backend.app.models.state import State
 
 if TYPE_CHECKING:
     from backend.app.models.base import BaseModelWrapper
@@ -26,8 +28,7 @@ def snapshot(model: BaseModelWrapper) -> dict[str, Any]:
         "state": state,
         "preferred_device_ids": list(model.preferred_device_ids),
         "pinned": spec.pin,
-        "in_flight": model.in_flight,
-        "queued": model.admission.queued,
+        **traffic(model),
         "load_seconds": model.supervisor.load_seconds,
         "runtime": {
             "state": state,
@@ -44,6 +45,16 @@ def snapshot(model: BaseModelWrapper) -> dict[str, Any]:
         },
         "replicas": [_replica(model, replica) for replica in model.replicas],
         "receipt": vars(model.supervisor.receipt) if model.supervisor.receipt else None,
+    }
+
+
+def traffic(model: BaseModelWrapper) -> dict[str, Any]:
+    """What changes too often for an event each: `machine` events bring it."""
+    left = model.supervisor.idle_left_s if model.state is State.READY else None
+    return {
+        "in_flight": model.in_flight,
+        "queued": model.admission.queued,
+        "idle_unload_at": None if left is None else time.time() + left,
     }
 
 

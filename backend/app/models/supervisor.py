@@ -176,20 +176,27 @@ class Supervisor:
             with self._surviving():
                 self._model.update_runtime("files", files.files)
 
+    @property
+    def idle_left_s(self) -> float | None:
+        """Until it is taken down for want of requests; None without a limit, and while it works."""
+        model = self._model
+        limit = model.spec.idle_unload_s
+        if not (limit and self.goal.up) or model.admission.taken:
+            return None
+        return model.leasing.last_used + limit - time.monotonic()
+
     async def _sleep(self) -> None:
         """Until something is wanted or the files are to be looked at; when the idle time is over,
         want it down.
         """
         self._wake.clear()
-        model = self._model
+        model, left = self._model, self.idle_left_s
         timeout = model.files.due_s
-        idle_s = model.spec.idle_unload_s
-        if idle_s and self.goal.up and not model.admission.taken:
-            left = model.leasing.last_used + idle_s - time.monotonic()
+        if left is not None:
             if left <= 0 and model.state is State.READY:
                 self.want(up=False)
                 with self._surviving():
-                    model.update_runtime("idle", f"no request for {idle_s:.0f} s")
+                    model.update_runtime("idle", f"no request for {model.spec.idle_unload_s:.0f} s")
                 return
             timeout = min(timeout, max(left, 1.0))
         with contextlib.suppress(asyncio.TimeoutError):

@@ -1069,6 +1069,11 @@ export interface components {
             in_flight: number;
             /** Queued */
             queued: number;
+            /**
+             * Idle Unload At
+             * @description Unix time. When it is unloaded unless a request comes; null: never, or it is not ready, or it works.
+             */
+            idle_unload_at: number | null;
             /** Load Seconds */
             load_seconds: number | null;
             runtime: components["schemas"]["Runtime"];

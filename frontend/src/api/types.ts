@@ -23,7 +23,7 @@ export type TokenStatus = Schemas["TokenStatus"];
 export type Machine = Pick<Status, "at" | "stale" | "gpus_at" | "gpus" | "system">;
 /** What `machine` events bring: a sample, and what each model has to do. */
 export type MachineEvent = Machine & {
-  traffic?: Record<string, Pick<Model, "in_flight" | "queued">>;
+  traffic?: Record<string, Pick<Model, "in_flight" | "queued" | "idle_unload_at">>;
 };
 
 /** An entry of GET /v1/models. */

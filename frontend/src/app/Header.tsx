@@ -98,7 +98,10 @@ function KeyButton() {
   const { key } = useKey();
   const { phase } = useConnection();
   const open = useOpenKeyDialog();
-  const label = `${t("shell.key.open")}: ${t(key ? "shell.key.current" : "shell.key.missing")}`;
+  const label = t("common.pair", {
+    name: t("shell.key.open"),
+    value: t(key ? "shell.key.current" : "shell.key.missing"),
+  });
   const wanted = phase === "denied";
   return (
     <Tooltip label={label}>
@@ -132,7 +135,10 @@ function LanguageButton() {
         c="var(--mantine-color-text)"
         color="gray"
         onClick={() => void setLanguage(other)}
-        aria-label={`${t("shell.language")}: ${language.toUpperCase()} → ${other.toUpperCase()}`}
+        aria-label={t("common.pair", {
+          name: t("shell.language"),
+          value: `${language.toUpperCase()} → ${other.toUpperCase()}`,
+        })}
         lang={other}
       >
         <span aria-hidden="true">{language.toUpperCase()}</span>

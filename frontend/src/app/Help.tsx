@@ -1,5 +1,6 @@
-import { Group, Kbd, Modal, Stack, Text } from "@mantine/core";
+import { Group, Kbd, Stack, Text } from "@mantine/core";
 import { Fragment } from "react";
+import { Dialog } from "../components/Dialog";
 import { useText } from "../i18n";
 import { PAGES } from "./pages";
 
@@ -12,19 +13,14 @@ export default function Help({ onClose }: { onClose: () => void }) {
       ["g", letter],
       t("shell.shortcuts.go", { page: t(`shell.${name}`) }),
     ]),
-    [["Ctrl", "Enter"], t("shell.shortcuts.send")],
-    [["Esc"], t("shell.shortcuts.stop")],
-    [["Space"], t("shell.shortcuts.play")],
+    [["Ctrl", t("shell.keys.enter")], t("shell.shortcuts.send")],
+    [[t("shell.keys.escape")], t("shell.shortcuts.stop")],
+    [[t("shell.keys.space")], t("shell.shortcuts.play")],
     [["←", "→"], t("shell.shortcuts.seek")],
     [["j", "k"], t("shell.shortcuts.rows")],
   ];
   return (
-    <Modal
-      opened
-      onClose={onClose}
-      title={t("shell.shortcuts.title")}
-      closeButtonProps={{ "aria-label": t("common.close") }}
-    >
+    <Dialog onClose={onClose} title={t("shell.shortcuts.title")}>
       <Stack gap={8}>
         {rows.map(([keys, label]) => (
           <Group key={label} justify="space-between" wrap="nowrap">
@@ -39,6 +35,6 @@ export default function Help({ onClose }: { onClose: () => void }) {
           </Group>
         ))}
       </Stack>
-    </Modal>
+    </Dialog>
   );
 }

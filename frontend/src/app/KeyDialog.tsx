@@ -1,6 +1,7 @@
-import { Alert, Button, Group, Modal, PasswordInput, Stack, Text } from "@mantine/core";
+import { Alert, Button, Group, PasswordInput, Stack, Text } from "@mantine/core";
 import { type FormEvent, useState } from "react";
 import { setKey, useKey } from "../api/key";
+import { Dialog } from "../components/Dialog";
 import { Icon } from "../components/Icon";
 import { useText } from "../i18n";
 import { type Rights, tryKey } from "./try-key";
@@ -27,12 +28,7 @@ export default function KeyDialog({ onClose }: { onClose: () => void }) {
   };
 
   return (
-    <Modal
-      opened
-      onClose={onClose}
-      title={t("shell.key.title")}
-      closeButtonProps={{ "aria-label": t("common.close") }}
-    >
+    <Dialog onClose={onClose} title={t("shell.key.title")}>
       <form onSubmit={save}>
         <Stack>
           <Text size="sm" c="dimmed">
@@ -66,7 +62,7 @@ export default function KeyDialog({ onClose }: { onClose: () => void }) {
           </Group>
         </Stack>
       </form>
-    </Modal>
+    </Dialog>
   );
 }
 
@@ -94,7 +90,7 @@ function Outcome({ rights }: { rights: Rights }) {
             >
               <Icon name={rights[right] === "no" ? "close" : "check"} size={16} />
               <Text size="sm" c="var(--mantine-color-text)">
-                {t(`shell.key.${right}`)}: {word[rights[right]]}
+                {t("common.pair", { name: t(`shell.key.${right}`), value: word[rights[right]] })}
               </Text>
             </Group>
           ))}

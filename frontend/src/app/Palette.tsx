@@ -1,5 +1,6 @@
-import { Modal, Text, TextInput } from "@mantine/core";
+import { Text, TextInput } from "@mantine/core";
 import { type KeyboardEvent, useState } from "react";
+import { Dialog } from "../components/Dialog";
 import { Icon } from "../components/Icon";
 import { useText } from "../i18n";
 import { usePaletteActions } from "./palette-actions";
@@ -31,14 +32,7 @@ export default function Palette({ onClose, onHelp }: Props) {
     event.preventDefault();
   };
   return (
-    <Modal
-      opened
-      onClose={onClose}
-      centered={false}
-      yOffset="12vh"
-      title={t("shell.shortcuts.palette")}
-      closeButtonProps={{ "aria-label": t("common.close") }}
-    >
+    <Dialog onClose={onClose} centered={false} yOffset="12vh" title={t("shell.shortcuts.palette")}>
       <TextInput
         data-autofocus
         size="md"
@@ -78,6 +72,6 @@ export default function Palette({ onClose, onHelp }: Props) {
           {t("shell.palette.nothing")}
         </Text>
       )}
-    </Modal>
+    </Dialog>
   );
 }

@@ -1,5 +1,5 @@
 import { AppShell } from "@mantine/core";
-import { Outlet, useRouterState } from "@tanstack/react-router";
+import { Outlet, useRouter, useRouterState } from "@tanstack/react-router";
 import { lazy, Suspense, useEffect, useRef } from "react";
 import { useConnection } from "../api/queries";
 import { useText } from "../i18n";
@@ -18,6 +18,7 @@ export function Shell() {
   const { help, palette, setHelp, setPalette } = useShortcuts();
   useNoStrayDrops();
   useTitle();
+  useAllPages();
   return (
     <AppShell
       header={{ height: 60 }}
@@ -55,6 +56,16 @@ export function Shell() {
       </Suspense>
     </AppShell>
   );
+}
+
+/** Every page is at hand once the stream is live: when the gateway goes, all can still be looked at. */
+function useAllPages(): void {
+  const router = useRouter();
+  const { phase } = useConnection();
+  useEffect(() => {
+    if (phase !== "live") return;
+    for (const { path } of PAGES) void router.preloadRoute({ to: path });
+  }, [router, phase]);
 }
 
 /** A file that misses its target must not replace the page. */

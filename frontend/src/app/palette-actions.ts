@@ -57,7 +57,10 @@ export function usePaletteActions(onHelp: () => void): PaletteAction[] {
     {
       id: "language",
       icon: "language",
-      label: `${t("shell.language")}: ${other === "fr" ? "Français" : "English"}`,
+      label: t("common.pair", {
+        name: t("shell.language"),
+        value: other === "fr" ? "Français" : "English",
+      }),
       run: () => void setLanguage(other),
     },
     {

@@ -1,4 +1,5 @@
 import { Tabs } from "@mantine/core";
+import { useLayoutEffect, useRef } from "react";
 import { CopyButton } from "./CopyButton";
 
 interface WellProps {
@@ -8,13 +9,21 @@ interface WellProps {
   label: string;
   wrap?: boolean;
   maxHeight?: number;
+  /** Show the end first: in the last lines of a log stands why it ended. */
+  fromEnd?: boolean;
 }
 
 /** Text to read and copy. Scrolls inside itself, by keyboard too. */
-export function CodeWell({ text, full, label, wrap, maxHeight = 420 }: WellProps) {
+export function CodeWell({ text, full, label, wrap, maxHeight = 420, fromEnd }: WellProps) {
+  const box = useRef<HTMLPreElement>(null);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another text has another end.
+  useLayoutEffect(() => {
+    if (fromEnd && box.current) box.current.scrollTop = box.current.scrollHeight;
+  }, [fromEnd, text]);
   return (
     <div className="code-well">
       <pre
+        ref={box}
         className={wrap ? "well wrap" : "well"}
         style={{ maxHeight }}
         // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard.

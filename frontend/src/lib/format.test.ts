@@ -1,14 +1,29 @@
 import { expect, it } from "vitest";
-import { bytes, clock, duration, percent, timeOfDay, wholeSeconds } from "./format";
+import { bytes, bytesOf, clock, duration, percent, share, timeOfDay, wholeSeconds } from "./format";
 
 it.each([
   [0, "0 B"],
   [1023, "1,023 B"],
-  [1536, "1.5 kB"],
-  [150 * 1024 ** 3, "150 GB"],
+  [1536, "1.5 KiB"],
+  [150 * 1024 ** 3, "150 GiB"],
+  [143_771 * 1024 ** 2, "140 GiB"],
+  [3 * 1024 ** 5, "3,072 TiB"],
 ])("bytes %d", (value, text) => expect(bytes(value, "en")).toBe(text));
 
-it("bytes in French", () => expect(bytes(1.5 * 1024 ** 3, "fr")).toBe("1,5 Go"));
+it("bytes in French", () => expect(bytes(1.5 * 1024 ** 3, "fr")).toBe("1,5 Gio"));
+
+it.each([
+  [595 * 1024 ** 2, 143_771 * 1024 ** 2, "0.6 / 140 GiB"],
+  [0, 0, "0 / 0 B"],
+  [1200, 1024 ** 2, "0.0 / 1.0 MiB"],
+])("%d bytes of %d", (part, whole, text) => expect(bytesOf(part, whole, "en")).toBe(text));
+
+it.each([
+  [1, 1000, "< 1%"],
+  [0, 1000, "0%"],
+  [5, 1000, "1%"],
+  [900, 1000, "90%"],
+])("a share of %d in %d", (part, whole, text) => expect(share(part, whole, "en")).toBe(text));
 
 it.each([
   [0.0412, "41 ms"],

@@ -1,20 +1,30 @@
 /** Numbers and times in the reader's language. Pure: the language is an argument. */
 
-const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"] as const;
-const SHORT = { en: ["B", "kB", "MB", "GB", "TB"], fr: ["o", "ko", "Mo", "Go", "To"] } as const;
+const UNITS = {
+  en: ["B", "KiB", "MiB", "GiB", "TiB"],
+  fr: ["o", "Kio", "Mio", "Gio", "Tio"],
+} as const;
 
-const short = (language: string) => (language === "fr" ? SHORT.fr : SHORT.en);
-
-/** Powers of 1024, as memory is sold and as nvidia-smi counts. */
+/** Powers of 1024, as nvidia-smi counts and as the gateway's messages say. */
 export function bytes(value: number, language: string): string {
-  let power = 0;
-  let left = value;
-  while (left >= 1024 && power < UNITS.length - 1) {
-    left /= 1024;
-    power += 1;
-  }
-  const digits = power === 0 || left >= 100 ? 0 : 1;
-  return `${number(left, language, digits)} ${short(language)[power]}`;
+  return scaled(value, powerOf(value), language);
+}
+
+/** Both in the unit of the whole: 0.6 / 140 GiB. */
+export function bytesOf(part: number, whole: number, language: string): string {
+  const [amount] = scaled(part, powerOf(whole), language).split(" ");
+  return `${amount} / ${bytes(whole, language)}`;
+}
+
+function powerOf(value: number): number {
+  const power = Math.floor(Math.log2(Math.max(1, value)) / 10);
+  return Math.min(power, UNITS.en.length - 1);
+}
+
+function scaled(value: number, power: number, language: string): string {
+  const amount = value / 1024 ** power;
+  const digits = power === 0 || amount >= 100 ? 0 : 1;
+  return `${number(amount, language, digits)} ${UNITS[language === "fr" ? "fr" : "en"][power]}`;
 }
 
 export function number(value: number, language: string, digits = 0): string {
@@ -22,6 +32,12 @@ export function number(value: number, language: string, digits = 0): string {
     minimumFractionDigits: digits,
     maximumFractionDigits: digits,
   }).format(value);
+}
+
+/** Of a whole; what is there and rounds to nothing is less than 1 %, not 0 %. */
+export function share(part: number, whole: number, language: string): string {
+  const value = (part / whole) * 100;
+  return value > 0 && value < 0.5 ? `< ${percent(1, language)}` : percent(value, language);
 }
 
 /** `value` from 0 to 100. */

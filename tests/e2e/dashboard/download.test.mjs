@@ -35,7 +35,7 @@ test("bytes, rate and percent while it downloads; cancel; again; verify; delete"
   await button(page, "Download").click();
   await state(page, "downloading");
   const progress = page.getByTestId("progress");
-  await progress.getByText(/MB \/ 28\.6 MB · \d+(\.\d)?% · [\d.]+ MB\/s · about .* left/).waitFor();
+  await progress.getByText(/MiB \/ 28\.6 MiB · \d+(\.\d)?% · [\d.]+ MiB\/s · about .* left/).waitFor();
   const bar = progress.getByRole("progressbar");
   const first = Number(await bar.getAttribute("aria-valuenow"));
   await eventually(async () => Number(await bar.getAttribute("aria-valuenow")) > first, "it to grow");
@@ -48,8 +48,10 @@ test("bytes, rate and percent while it downloads; cancel; again; verify; delete"
   await button(page, "Download").click();
   await state(page, "idle");
   await button(page, "Verify / Repair").waitFor();
+  const files = page.getByTestId("files");
+  await files.getByText(/All files are there and complete/).waitFor();
   const row = page.getByRole("row", { name: /acme\/chat/ });
-  await row.getByText("28.6 MB").waitFor({ timeout: 30_000 });
+  await row.getByText("28.6 MiB").waitFor({ timeout: 30_000 });
   assert.deepEqual(await violations(page), []);
   await shot(page, "models-cache", { fullPage: true });
 

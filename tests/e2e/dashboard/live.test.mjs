@@ -22,11 +22,33 @@ test("it comes back by itself after a restart of the gateway", async (t) => {
   await page.locator("[data-model=qwen]").waitFor();
   assert.match(await page.title(), /^⚠ /);
   await shot(page, "models-offline");
+  // Pages that nobody has opened yet are there too, and what was known is on them.
+  for (const name of ["Overview", "Playground", "Audio", "Activity", "API"]) {
+    await page.getByRole("link", { name, exact: true }).click();
+    await page.getByRole("heading", { level: 1, name }).waitFor();
+    await page.getByText(/The connection is lost. What you see is from/).waitFor();
+  }
+  await page.getByRole("link", { name: "Models", exact: true }).click();
   await running.start();
   await page.locator('[data-phase="live"]').waitFor({ timeout: 30_000 });
   await fetch(`${running.url}/api/admin/models/qwen/load`, { method: "POST" });
   await page.locator("[data-model=qwen] [data-state=ready]").first().waitFor();
   assert.doesNotMatch(await page.title(), /⚠/);
+  await close();
+});
+
+test("a model that nobody asks anything counts down, and goes", async (t) => {
+  const running = await gateway({ QWEN_IDLE_UNLOAD_S: "6" });
+  t.after(() => running.close());
+  const { page, close } = await visit(browser, running.url, { path: "/models" });
+  await page.locator('[data-phase="live"]').waitFor();
+  await fetch(`${running.url}/api/admin/models/qwen/load`, { method: "POST" });
+  const left = page.getByTestId("idle");
+  await left.getByText(/unloaded in [0-6] s/).waitFor();
+  const seen = await left.innerText();
+  await eventually(async () => (await left.innerText()) !== seen, "a second to pass");
+  await left.waitFor({ state: "detached" });
+  await page.getByTestId("receipt").waitFor();
   await close();
 });
 

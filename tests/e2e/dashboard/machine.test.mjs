@@ -58,7 +58,7 @@ for (const scheme of ["light", "dark"])
     const card = page.locator('[data-gpu="3"]');
     await card.waitFor();
     const text = await card.innerText();
-    for (const part of ["NVIDIA H200", "87%", "qwen 70%", "canary ≈ 10%", "other 4%", "50 °C", "330 / 700 W", "Throttled: power cap"])
+    for (const part of ["NVIDIA H200", "87%", "qwen 70%", "canary ≈ 10%", "other 4%", "117 / 140 GiB", "50 °C", "330 / 700 W", "Throttled: power cap"])
       assert.ok(text.includes(part), `${part} in ${text}`);
     assert.match(await card.getByRole("img").getAttribute("aria-label"), /Load 87%; the last 5 minutes/);
     assert.equal(await card.getByRole("meter").getAttribute("aria-valuenow"), "83");

@@ -72,6 +72,14 @@ test("the keyboard goes everywhere", async () => {
   assert.deepEqual(await violations(page), []);
   await page.keyboard.press("Escape");
   await page.getByRole("dialog").waitFor({ state: "detached" });
+  // Whatever a dialog was opened with has the focus again.
+  const key = page.getByRole("button", { name: /^API key/ });
+  await key.focus();
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog", { name: "API key" }).waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  await eventually(() => key.evaluate((button) => button === document.activeElement), "the focus");
   await page.keyboard.press("Control+k");
   await page.getByRole("dialog").getByRole("combobox").fill("playg");
   assert.deepEqual(await violations(page), []);

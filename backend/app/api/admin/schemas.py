@@ -99,6 +99,10 @@ class Model(BaseModel):
     pinned: bool = Field(description="Never evicted to make room for another model.")
     in_flight: int
     queued: int
+    idle_unload_at: float | None = Field(
+        description="Unix time. When it is unloaded unless a request comes; null: never, or it is"
+        " not ready, or it works."
+    )
     load_seconds: float | None
     runtime: Runtime
     replicas: list[Replica]

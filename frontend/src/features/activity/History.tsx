@@ -20,9 +20,9 @@ export function History({ records, open, onOpen }: Props) {
         <Table.Thead>
           <Table.Tr>
             <Table.Th>{t("activity.time")}</Table.Th>
+            <Table.Th>{t("activity.outcomeLabel")}</Table.Th>
             <Table.Th>{t("activity.model")}</Table.Th>
             <Table.Th>{t("activity.route")}</Table.Th>
-            <Table.Th>{t("activity.outcomeLabel")}</Table.Th>
             <Table.Th ta="right">{t("activity.ttft")}</Table.Th>
             <Table.Th ta="right">{t("activity.total")}</Table.Th>
             <Table.Th ta="right">{t("activity.tokens")}</Table.Th>
@@ -46,11 +46,11 @@ export function History({ records, open, onOpen }: Props) {
                     {timeOfDay(record.started_at, language)}
                   </UnstyledButton>
                 </Table.Td>
-                <Table.Td>{record.model}</Table.Td>
-                <Table.Td className="mono">{record.route}</Table.Td>
                 <Table.Td>
                   <OutcomeBadge record={record} />
                 </Table.Td>
+                <Table.Td>{record.model}</Table.Td>
+                <Table.Td className="mono">{record.route}</Table.Td>
                 <Table.Td ta="right">{seconds(record.first_token_seconds)}</Table.Td>
                 <Table.Td ta="right">{seconds(record.seconds)}</Table.Td>
                 <Table.Td ta="right">

@@ -21,7 +21,7 @@ const SPEEDS = ["0.75", "1", "1.25", "1.5", "2"];
 const MOST_ZOOM = 256;
 
 export function Player({ audio, clock, file, transcript, speakers, nameOf }: Props) {
-  const { t } = useText();
+  const { t, language } = useText();
   const peaks = usePeaks(file, transcript.peaks);
   const { playing, duration, broken } = useMedia(audio, transcript.duration);
   const [speed, setSpeed] = useState("1");
@@ -65,7 +65,10 @@ export function Player({ audio, clock, file, transcript, speakers, nameOf }: Pro
             aria-label={t("audio.player.speed")}
             value={speed}
             onChange={setSpeed}
-            data={SPEEDS.map((value) => ({ value, label: `${value}×` }))}
+            data={SPEEDS.map((value) => ({
+              value,
+              label: `${Intl.NumberFormat(language).format(Number(value))}×`,
+            }))}
           />
           <Group gap={4}>
             <ZoomButton

@@ -1,5 +1,5 @@
 import { UnstyledButton } from "@mantine/core";
-import { type MouseEvent, memo, useEffect, useMemo, useRef } from "react";
+import { Fragment, type MouseEvent, memo, useEffect, useMemo, useRef } from "react";
 import { useText } from "../../i18n";
 import { clock as clockText } from "../../lib/format";
 import { colourOf } from "../../lib/gpu";
@@ -93,11 +93,11 @@ const Words = memo(function Words({ segment }: { segment: Segment }) {
   return (
     <p className="words">
       {segment.words.map(({ text, start }, index) => (
-        <span key={index}>
+        <Fragment key={index}>
           <span data-at={start} data-word="">
             {text}
           </span>{" "}
-        </span>
+        </Fragment>
       ))}
     </p>
   );

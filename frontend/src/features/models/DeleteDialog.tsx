@@ -1,7 +1,8 @@
-import { Button, Group, Modal, Stack, Text, TextInput } from "@mantine/core";
+import { Button, Group, Stack, Text, TextInput } from "@mantine/core";
 import { type FormEvent, useState } from "react";
 import { useDeleteCached } from "../../api/hub";
 import type { CachedRepository } from "../../api/types";
+import { Dialog } from "../../components/Dialog";
 import { ErrorState } from "../../components/ErrorState";
 import { useNotify } from "../../components/notify";
 import { useText } from "../../i18n";
@@ -23,12 +24,7 @@ export function DeleteDialog({ repo, onClose }: { repo: CachedRepository; onClos
     });
   };
   return (
-    <Modal
-      opened
-      onClose={onClose}
-      title={t("models.cache.confirmTitle")}
-      closeButtonProps={{ "aria-label": t("common.close") }}
-    >
+    <Dialog onClose={onClose} title={t("models.cache.confirmTitle")}>
       <form onSubmit={submit}>
         <Stack>
           <Text size="sm">
@@ -53,6 +49,6 @@ export function DeleteDialog({ repo, onClose }: { repo: CachedRepository; onClos
           </Group>
         </Stack>
       </form>
-    </Modal>
+    </Dialog>
   );
 }

@@ -8,7 +8,7 @@ export function DependenciesCard({ status }: { status: Status }) {
   const { t } = useText();
   const found = status.dependencies;
   if (found.length === 0) return null;
-  const several = new Set(found.map(({ details }) => details.python)).size > 1;
+  const environments = [...new Set(found.map(({ details }) => details.python))];
   return (
     <Card component="section" aria-labelledby="dependencies">
       <Title order={2} size="h4" id="dependencies">
@@ -17,7 +17,7 @@ export function DependenciesCard({ status }: { status: Status }) {
       <Text size="sm" c="dimmed" mb="sm">
         {t("models.deps.hint")}
       </Text>
-      <Table.ScrollContainer minWidth={420} scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
+      <Table.ScrollContainer minWidth={280} scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
         <Table>
           <Table.Thead>
             <Table.Tr>
@@ -27,32 +27,20 @@ export function DependenciesCard({ status }: { status: Status }) {
             </Table.Tr>
           </Table.Thead>
           <Table.Tbody>
-            {found.map(({ name, version, cuda, details, problem, remedy }) => (
-              <Fragment key={`${details.python} ${name}`}>
-                <Table.Tr>
-                  <Table.Td>
-                    {name}
-                    {several && (
-                      <Text size="xs" c="dimmed" className="break">
-                        {details.python}
-                      </Text>
-                    )}
-                  </Table.Td>
-                  <Table.Td>{version ?? t("models.deps.missing")}</Table.Td>
-                  <Table.Td>{cudaText(cuda, details)}</Table.Td>
-                </Table.Tr>
-                {problem && (
+            {environments.map((python) => (
+              <Fragment key={python}>
+                {environments.length > 1 && (
                   <Table.Tr>
-                    <Table.Td colSpan={3}>
-                      <Text size="sm" c="var(--warn)">
-                        {problem}
-                      </Text>
-                      <Text size="sm" c="dimmed">
-                        {remedy}
-                      </Text>
-                    </Table.Td>
+                    <Table.Th colSpan={3} scope="rowgroup" className="mono break">
+                      {python}
+                    </Table.Th>
                   </Table.Tr>
                 )}
+                {found
+                  .filter(({ details }) => details.python === python)
+                  .map((dependency) => (
+                    <Row key={dependency.name} dependency={dependency} />
+                  ))}
               </Fragment>
             ))}
           </Table.Tbody>
@@ -60,11 +48,34 @@ export function DependenciesCard({ status }: { status: Status }) {
       </Table.ScrollContainer>
     </Card>
   );
+}
 
-  function cudaText(cuda: Dependency["cuda"], details: Dependency["details"]): string {
-    const runtime = details.cuda_runtime;
-    return runtime
-      ? `${cuda ?? "–"} · ${t("models.deps.runtime", { version: runtime })}`
-      : (cuda ?? "–");
-  }
+function Row({ dependency }: { dependency: Dependency }) {
+  const { t } = useText();
+  const { name, version, cuda, details, problem, remedy } = dependency;
+  const runtime = details.cuda_runtime;
+  return (
+    <>
+      <Table.Tr className={problem ? "with-more" : undefined}>
+        <Table.Td className="break">{name}</Table.Td>
+        <Table.Td>{version ?? t("models.deps.missing")}</Table.Td>
+        <Table.Td>
+          {cuda ?? "–"}
+          {runtime && ` · ${t("models.deps.runtime", { version: runtime })}`}
+        </Table.Td>
+      </Table.Tr>
+      {problem && (
+        <Table.Tr>
+          <Table.Td colSpan={3} pt={0}>
+            <Text size="sm" c="var(--warn)">
+              {problem}
+            </Text>
+            <Text size="sm" c="dimmed">
+              {remedy}
+            </Text>
+          </Table.Td>
+        </Table.Tr>
+      )}
+    </>
+  );
 }

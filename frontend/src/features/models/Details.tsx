@@ -1,15 +1,18 @@
 import { Stack, Table, Text } from "@mantine/core";
+import type { ReactNode } from "react";
 import type { Model, Replica } from "../../api/types";
 import { Elapsed } from "../../components/Elapsed";
 import { Facts } from "../../components/Facts";
 import { StateBadge } from "../../components/StateBadge";
 import { useText } from "../../i18n";
 import { bytes, dateTime, duration } from "../../lib/format";
+import { ActionText } from "./Timeline";
 
 export function Details({ model }: { model: Model }) {
   const { t, language } = useText();
   const { runtime } = model;
   const files = t(`models.detail.${runtime.files}`);
+  const last = runtime.timeline.at(-1);
   return (
     <Stack gap="md">
       <Facts
@@ -20,7 +23,14 @@ export function Details({ model }: { model: Model }) {
             t("models.detail.files"),
             runtime.files_stale ? t("models.detail.stale", { files }) : files,
           ],
-          [t("models.detail.status"), runtime.status],
+          ...(last
+            ? [
+                [t("models.detail.status"), <ActionText key="last" {...last} />] as [
+                  string,
+                  ReactNode,
+                ],
+              ]
+            : []),
           [t("models.detail.updated"), dateTime(runtime.updated_at, language)],
           [
             t("models.detail.lastLoad"),

@@ -40,6 +40,7 @@ export function FailurePanel({ model, failure }: { model: Model; failure: Failur
             full={failure.log_tail.join("\n")}
             maxHeight={220}
             wrap
+            fromEnd
           />
         )}
         {model.state === "failed" && (

@@ -2,7 +2,6 @@ import {
   Button,
   Checkbox,
   Group,
-  Modal,
   NumberInput,
   SegmentedControl,
   SimpleGrid,
@@ -12,8 +11,9 @@ import {
 import { useState } from "react";
 import type { Placement } from "../../api/actions";
 import type { Gpu, Model } from "../../api/types";
+import { Dialog } from "../../components/Dialog";
 import { useText } from "../../i18n";
-import { bytes } from "../../lib/format";
+import { bytesOf } from "../../lib/format";
 
 interface Props {
   model: Model;
@@ -43,12 +43,7 @@ export function LoadDialog({ model, gpus, onClose, onLoad }: Props) {
     );
 
   return (
-    <Modal
-      opened
-      onClose={onClose}
-      title={t("models.picker.title", { model: model.key })}
-      closeButtonProps={{ "aria-label": t("common.close") }}
-    >
+    <Dialog onClose={onClose} title={t("models.picker.title", { model: model.key })}>
       <Stack>
         {gpus.length === 0 ? (
           <Text size="sm">{t("models.picker.noGpus")}</Text>
@@ -72,10 +67,12 @@ export function LoadDialog({ model, gpus, onClose, onLoad }: Props) {
                     checked={chosen.includes(gpu.index)}
                     onChange={() => toggle(gpu.index)}
                     label={`GPU ${gpu.index} · ${gpu.name}`}
-                    description={t("models.picker.free", {
-                      free: bytes(gpu.memory_total - gpu.memory_used, language),
-                      total: bytes(gpu.memory_total, language),
-                    })}
+                    description={[
+                      t("models.picker.used", {
+                        used: bytesOf(gpu.memory_used, gpu.memory_total, language),
+                      }),
+                      ...new Set(gpu.by_model.map((share) => share.model)),
+                    ].join(" · ")}
                   />
                 ))}
               </SimpleGrid>
@@ -118,6 +115,6 @@ export function LoadDialog({ model, gpus, onClose, onLoad }: Props) {
           </Button>
         </Group>
       </Stack>
-    </Modal>
+    </Dialog>
   );
 }

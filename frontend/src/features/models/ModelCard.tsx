@@ -1,6 +1,7 @@
 import { Card, Collapse, Group, Stack, Text, Title, Tooltip, UnstyledButton } from "@mantine/core";
 import { useState } from "react";
 import type { Gpu, Model } from "../../api/types";
+import { Remaining } from "../../components/Elapsed";
 import { Icon } from "../../components/Icon";
 import { StateBadge } from "../../components/StateBadge";
 import { useText } from "../../i18n";
@@ -8,6 +9,7 @@ import { bytes } from "../../lib/format";
 import { memoryOf } from "../../lib/gpu";
 import { Actions } from "./Actions";
 import { FailurePanel } from "./FailurePanel";
+import { FilesLine } from "./FilesLine";
 import { ModelTabs } from "./ModelTabs";
 import { ProgressPanel } from "./ProgressPanel";
 import { ReceiptLine } from "./ReceiptLine";
@@ -55,6 +57,7 @@ export function ModelCard({ model, gpus }: { model: Model; gpus: Gpu[] }) {
         {model.receipt && (model.state === "idle" || model.state === "absent") && (
           <ReceiptLine receipt={model.receipt} />
         )}
+        <FilesLine model={model} />
         {failure && failed && <FailurePanel model={model} failure={failure} />}
         <div>
           <UnstyledButton
@@ -95,6 +98,12 @@ function Facts({ model }: { model: Model }) {
   return (
     <Text size="sm" mt={6}>
       {facts.join(" · ")}
+      {model.idle_unload_at !== null && (
+        <span data-testid="idle" style={{ display: "inline-block", whiteSpace: "pre" }}>
+          {` · ${t("models.idleUnload")} `}
+          <Remaining at={model.idle_unload_at} />
+        </span>
+      )}
     </Text>
   );
 }

@@ -1,6 +1,7 @@
-import { Button, Checkbox, Group, Modal, Stack, Text } from "@mantine/core";
+import { Button, Checkbox, Group, Stack, Text } from "@mantine/core";
 import { useState } from "react";
 import { useReload } from "../../api/actions";
+import { Dialog } from "../../components/Dialog";
 import { ErrorState } from "../../components/ErrorState";
 import { Icon } from "../../components/Icon";
 import { useText } from "../../i18n";
@@ -29,12 +30,7 @@ function ReloadDialog({ file, onClose }: { file: string; onClose: () => void }) 
   const [restart, setRestart] = useState(false);
   const { mutate, isPending, data, error } = useReload();
   return (
-    <Modal
-      opened
-      onClose={onClose}
-      title={t("models.reload.open")}
-      closeButtonProps={{ "aria-label": t("common.close") }}
-    >
+    <Dialog onClose={onClose} title={t("models.reload.open")}>
       <Stack>
         <Text size="sm" c="dimmed">
           {t("models.reload.body")} <code className="mono break">{file}</code>
@@ -68,6 +64,6 @@ function ReloadDialog({ file, onClose }: { file: string; onClose: () => void }) 
           </Button>
         </Group>
       </Stack>
-    </Modal>
+    </Dialog>
   );
 }

@@ -1,5 +1,5 @@
 import { Text } from "@mantine/core";
-import type { Action } from "../../api/types";
+import type { Action, Model } from "../../api/types";
 import { Icon, type IconName } from "../../components/Icon";
 import { useText } from "../../i18n";
 import type { en } from "../../i18n/en";
@@ -41,6 +41,29 @@ const OUTCOMES: Record<Known, Outcome> = {
 };
 const isKnown = (action: string): action is Known => action in OUTCOMES;
 
+/** An action and what it was about, in the reader's language as far as it is known. */
+export function ActionText({
+  action,
+  replica,
+  detail,
+}: Pick<Action, "action" | "replica" | "detail">) {
+  const { t } = useText();
+  const word = isKnown(action) ? t(`models.action.${action}`) : action;
+  const about =
+    action === "settled"
+      ? t(`common.state.${detail as Model["state"]}`)
+      : action === "files"
+        ? t(`models.detail.${detail as Model["runtime"]["files"]}`)
+        : detail;
+  return (
+    <>
+      <b>{word}</b>
+      {replica && ` · ${replica}`}
+      {about && ` · ${about}`}
+    </>
+  );
+}
+
 /** The last actions with their outcome, newest first. */
 export function Timeline({ actions }: { actions: Action[] }) {
   const { t, language } = useText();
@@ -61,9 +84,7 @@ export function Timeline({ actions }: { actions: Action[] }) {
             </span>
             <div>
               <Text size="sm" className="break">
-                <b>{isKnown(action) ? t(`models.action.${action}`) : action}</b>
-                {replica && ` · ${replica}`}
-                {detail && ` · ${detail}`}
+                <ActionText action={action} replica={replica} detail={detail} />
               </Text>
               <Text size="xs" c="dimmed">
                 {dateTime(at, language)}

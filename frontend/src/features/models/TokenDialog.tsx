@@ -1,7 +1,8 @@
-import { Alert, Button, Group, Modal, PasswordInput, Stack, Text } from "@mantine/core";
+import { Alert, Button, Group, PasswordInput, Stack, Text } from "@mantine/core";
 import { type FormEvent, useState } from "react";
 import { useSetToken, useToken } from "../../api/hub";
 import type { TokenStatus } from "../../api/types";
+import { Dialog } from "../../components/Dialog";
 import { ErrorState } from "../../components/ErrorState";
 import { Icon, type IconName } from "../../components/Icon";
 import { useText } from "../../i18n";
@@ -39,12 +40,7 @@ function TokenDialog({ status, onClose }: { status: TokenStatus; onClose: () => 
     mutate(draft.trim(), { onSuccess: () => setDraft("") });
   };
   return (
-    <Modal
-      opened
-      onClose={onClose}
-      title={t("models.token.title")}
-      closeButtonProps={{ "aria-label": t("common.close") }}
-    >
+    <Dialog onClose={onClose} title={t("models.token.title")}>
       <form onSubmit={save}>
         <Stack>
           <Text size="sm" c="dimmed">
@@ -75,7 +71,7 @@ function TokenDialog({ status, onClose }: { status: TokenStatus; onClose: () => 
           </Group>
         </Stack>
       </form>
-    </Modal>
+    </Dialog>
   );
 }
 

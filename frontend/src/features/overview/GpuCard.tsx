@@ -5,7 +5,7 @@ import { Icon } from "../../components/Icon";
 import { Meter } from "../../components/Meter";
 import { Sparkline } from "../../components/Sparkline";
 import { useText } from "../../i18n";
-import { bytes, duration, number, percent } from "../../lib/format";
+import { bytesOf, duration, number, percent, share } from "../../lib/format";
 import { memoryParts, ownersOf } from "../../lib/gpu";
 
 interface Props {
@@ -16,6 +16,14 @@ interface Props {
   staleMs: number | null;
 }
 
+/** Why the driver slows a GPU down, in the gateway's words. */
+const REASONS = [
+  "power cap",
+  "hardware slowdown",
+  "software thermal",
+  "hardware thermal",
+  "power brake",
+] as const;
 const GREY = "color-mix(in srgb, var(--mantine-color-text) 38%, transparent)";
 
 export function GpuCard({ gpu, models, loads, staleMs }: Props) {
@@ -23,7 +31,7 @@ export function GpuCard({ gpu, models, loads, staleMs }: Props) {
   const owners = ownersOf(gpu, models);
   const parts = memoryParts(gpu, models);
   const apart = owners.filter(({ model }) => !parts.some((part) => part.model === model));
-  const share = (value: number) => percent((value / gpu.memory_total) * 100, language);
+  const ofMemory = (value: number) => share(value, gpu.memory_total, language);
   return (
     <Card padding="md" className={staleMs === null ? undefined : "stale"} data-gpu={gpu.index}>
       <Stack gap="sm">
@@ -43,14 +51,11 @@ export function GpuCard({ gpu, models, loads, staleMs }: Props) {
           <Group justify="space-between" mb={4} gap={6} wrap="nowrap">
             <Text size="sm">{t("overview.memory")}</Text>
             <Text size="sm" c="dimmed" truncate>
-              {t("overview.memoryOf", {
-                used: bytes(gpu.memory_used, language),
-                total: bytes(gpu.memory_total, language),
-              })}
+              {bytesOf(gpu.memory_used, gpu.memory_total, language)}
             </Text>
           </Group>
           <Meter
-            label={t("overview.memoryLabel", { percent: share(gpu.memory_used) })}
+            label={t("overview.memoryLabel", { percent: ofMemory(gpu.memory_used) })}
             total={gpu.memory_total}
             parts={parts.map((part) => ({
               name: part.model ?? t("overview.others"),
@@ -64,7 +69,7 @@ export function GpuCard({ gpu, models, loads, staleMs }: Props) {
                 <span className="swatch" style={{ background: part.colour ?? GREY }} />
                 <Text size="xs">
                   {part.model ?? t("overview.others")} {part.estimated && "≈ "}
-                  {share(part.bytes)}
+                  {ofMemory(part.bytes)}
                 </Text>
               </Group>
             ))}
@@ -106,7 +111,7 @@ export function GpuCard({ gpu, models, loads, staleMs }: Props) {
             style={{ "--tone": "var(--warn)" } as React.CSSProperties}
           >
             <Icon name="alert" size={15} />
-            {t("overview.throttled", { reasons: gpu.throttling.join(", ") })}
+            {t("overview.throttled", { reasons: gpu.throttling.map(reasonIn).join(", ") })}
           </span>
         )}
         {staleMs !== null && (
@@ -117,6 +122,11 @@ export function GpuCard({ gpu, models, loads, staleMs }: Props) {
       </Stack>
     </Card>
   );
+
+  function reasonIn(reason: string): string {
+    const known = REASONS.find((one) => one === reason);
+    return known ? t(`overview.reason.${known}`) : reason;
+  }
 
   function sentence(): string {
     const known = loads.filter((load) => load !== null);

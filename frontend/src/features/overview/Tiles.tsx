@@ -5,7 +5,7 @@ import type { Status } from "../../api/types";
 import { Meter } from "../../components/Meter";
 import { Sparkline } from "../../components/Sparkline";
 import { useText } from "../../i18n";
-import { bytes, percent } from "../../lib/format";
+import { bytes, bytesOf, percent } from "../../lib/format";
 
 const PETROL = "var(--mantine-color-petrol-5)";
 
@@ -50,10 +50,7 @@ export function Tiles({ status }: { status: Status }) {
           parts={[{ name: t("overview.ram"), value: system.memory_used, colour: PETROL }]}
         />
         <Text size="xs" c="dimmed" mt={6}>
-          {t("overview.memoryOf", {
-            used: bytes(system.memory_used, language),
-            total: bytes(system.memory_total, language),
-          })}
+          {bytesOf(system.memory_used, system.memory_total, language)}
         </Text>
       </Tile>
       <Tile

@@ -95,8 +95,8 @@ function Names({ models }: { models: ServedModel[] | undefined }) {
               {t(`common.kind.${kind}`)}
             </Text>
           </div>
-          <CopyButton value={id} what={id} />
           <StateBadge state={state} />
+          <CopyButton value={id} what={id} />
         </li>
       ))}
     </ul>

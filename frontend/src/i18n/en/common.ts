@@ -4,6 +4,7 @@ export const common = {
   copy: "Copy",
   copied: "Copied",
   copyWhat: "Copy: {{what}}",
+  pair: "{{name}}: {{value}}",
   retry: "Retry",
   save: "Save",
   delete: "Delete",

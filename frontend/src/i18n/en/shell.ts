@@ -44,6 +44,7 @@ export const shell = {
     missing: "No key is set.",
     show: "Show or hide the key",
   },
+  keys: { enter: "Enter", escape: "Esc", space: "Space" },
   shortcuts: {
     title: "Keyboard",
     help: "This list",

@@ -7,6 +7,7 @@ export const common: Mirror<typeof en> = {
   copy: "Copier",
   copied: "Copié",
   copyWhat: "Copier : {{what}}",
+  pair: "{{name}} : {{value}}",
   retry: "Réessayer",
   save: "Enregistrer",
   delete: "Supprimer",

@@ -47,6 +47,7 @@ export const shell: Mirror<typeof en> = {
     missing: "Aucune clé n’est définie.",
     show: "Montrer ou masquer la clé",
   },
+  keys: { enter: "Entrée", escape: "Échap", space: "Espace" },
   shortcuts: {
     title: "Clavier",
     help: "Cette liste",
@@ -59,7 +60,7 @@ export const shell: Mirror<typeof en> = {
     rows: "Requête suivante ou précédente",
   },
   palette: {
-    search: "Chercher une page ou une action",
+    search: "Page ou action…",
     nothing: "Rien trouvé",
     load: "Charger {{model}}",
     unload: "Décharger {{model}}",
