@@ -4,6 +4,7 @@ import { useText } from "../../i18n";
 import { duration, timeOfDay } from "../../lib/format";
 import { OutcomeBadge } from "./OutcomeBadge";
 import { rowId } from "./RequestsPanel";
+import { tokensText } from "./tokens";
 
 interface Props {
   records: RequestRecord[];
@@ -58,7 +59,7 @@ export function History({ records, open, onOpen }: Props) {
                     ? record.audio_seconds === null
                       ? "–"
                       : `${t("activity.audio")} ${seconds(record.audio_seconds)}`
-                    : `${record.approximate ? "~" : ""}${record.prompt_tokens ?? "–"} / ${record.completion_tokens ?? "–"}`}
+                    : tokensText(record, language)}
                 </Table.Td>
               </Table.Tr>
             );

@@ -7,6 +7,7 @@ import { Icon } from "../../components/Icon";
 import { useText } from "../../i18n";
 import { dateTime, duration, number } from "../../lib/format";
 import { OutcomeBadge } from "./OutcomeBadge";
+import { tokensText } from "./tokens";
 
 interface Props {
   record: RequestRecord | null;
@@ -74,7 +75,7 @@ function Body({ record }: { record: RequestRecord }) {
     [t("activity.total"), seconds(record.seconds)],
     [
       t("activity.tokens"),
-      `${record.prompt_tokens ?? "–"} / ${record.completion_tokens ?? "–"}${record.approximate ? ` (${t("activity.approximate")})` : ""}`,
+      `${tokensText(record, language)}${record.approximate ? ` (${t("activity.approximate")})` : ""}`,
     ],
   ];
   if (speed)
