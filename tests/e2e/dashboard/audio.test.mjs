@@ -173,5 +173,15 @@ test("a recording is made with the microphone, or it is said why it cannot be", 
   const far = await visit(own, guarded.url.replace("127.0.0.1", "gateway.test"), { path });
   await far.page.getByText(/Browsers give the microphone only to pages over HTTPS/).waitFor();
   assert.equal(await far.page.getByRole("button", { name: "Record", exact: true }).count(), 0);
+  // Such a page has no clipboard of its own either, and its copy buttons work all the same.
+  assert.equal(await far.page.evaluate(() => "clipboard" in navigator), false);
+  await far.page.getByRole("link", { name: "API", exact: true }).click();
+  await far.page.getByRole("button", { name: "Copy: Base URL" }).click();
+  await far.page.getByRole("button", { name: "Copied" }).waitFor();
+  await far.page.getByRole("link", { name: "Playground" }).click();
+  const message = far.page.getByLabel("Message", { exact: true });
+  await message.focus();
+  await far.page.keyboard.press("Control+v");
+  assert.match(await message.inputValue(), /^http:\/\/gateway\.test:\d+\/v1$/);
   await far.close();
 });

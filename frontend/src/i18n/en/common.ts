@@ -3,6 +3,7 @@ export const common = {
   close: "Close",
   copy: "Copy",
   copied: "Copied",
+  refused: "The browser does not let this be copied",
   copyWhat: "Copy: {{what}}",
   pair: "{{name}}: {{value}}",
   retry: "Retry",

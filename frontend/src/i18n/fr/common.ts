@@ -6,6 +6,7 @@ export const common: Mirror<typeof en> = {
   close: "Fermer",
   copy: "Copier",
   copied: "Copié",
+  refused: "Le navigateur ne laisse pas copier ceci",
   copyWhat: "Copier : {{what}}",
   pair: "{{name}} : {{value}}",
   retry: "Réessayer",
