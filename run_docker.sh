@@ -85,6 +85,8 @@ absolute() { # VARIABLE PATH: as the gateway would read it, `~` means home
     esac
     path=$(realpath --canonicalize-missing -- "$path")
     [[ $path != *:* ]] || die "$1=$2: docker mounts no path with a colon in it."
+    # the gateway would expand it; here it would become a directory of that name
+    [[ $path != *"\${"* ]] || die "$1=$2: write it out, this script expands no variables of .env."
     printf '%s' "$path"
 }
 models=$(absolute MODEL_CACHE_DIR "$models")

@@ -87,7 +87,11 @@ def test_a_gateway_that_never_answers(docker: Docker) -> None:
         *[("ENGINE_TERM_S", "x"), ("HEALTH_WAIT_S", "2m"), ("HEALTH_WAIT_S", "1.5")],
         *[("DRY_RUN", "maybe"), ("FOLLOW_CONTAINER_LOGS", "2")],
         *[("CONTAINER_NAME", value) for value in ("a b", "-a", "a/b", "a")],
-        *[("MODEL_CACHE_DIR", "~someone/m"), ("LOG_DIR", "~someone/l")],
+        *[
+            ("MODEL_CACHE_DIR", "${DATA}/m"),
+            ("MODEL_CACHE_DIR", "~someone/m"),
+            ("LOG_DIR", "~someone/l"),
+        ],
         *[("MODEL_CACHE_DIR", "/srv/a:b"), ("LOG_DIR", "/srv/a:b"), ("SPOOL_DIR", "/srv/a:b")],
     ],
 )
