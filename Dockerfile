@@ -23,6 +23,7 @@ RUN tools/setup/frontend build
 FROM ${CUDA12_IMAGE} AS cuda12
 FROM ${CUDA13_IMAGE} AS cuda13
 
+# hadolint ignore=DL3006
 FROM cuda${CUDA_STACK} AS gateway
 ARG CUDA_STACK
 WORKDIR /app
