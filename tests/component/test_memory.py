@@ -85,6 +85,18 @@ def test_on_eight_gpus_each_finds_an_empty_one(tmp_path: Path) -> None:
     run(body)
 
 
+def test_the_gpu_that_a_second_chat_model_names_stays_for_it(tmp_path: Path) -> None:
+    async def body() -> None:
+        second = CHAT | {"gpu_ids": [0]}
+        async with machine(tmp_path, 2, qwen=CHAT, second=second) as (_, registry):
+            qwen, other = registry.models.values()
+            assert await up(qwen) == [(1,)]
+            assert await up(other) == [(0,)]
+            assert qwen.state is State.READY
+
+    run(body)
+
+
 def test_on_one_gpu_vllm_leaves_room_for_the_small_one(tmp_path: Path) -> None:
     async def body() -> None:
         big = {"kind": Kind.EMBEDDING, "weights": 14 * GIB}

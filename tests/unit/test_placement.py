@@ -32,8 +32,8 @@ COUNTS = st.one_of(st.integers(1, 4), st.just("auto"))
 
 
 def wish(need_gib: float, **more: object) -> Wish:
-    given = {"legal": LEGAL, "elastic": True} | more
-    return Wish("qwen", int(need_gib * GIB), **given)  # type: ignore[arg-type]
+    given = {"model": "qwen", "legal": LEGAL, "elastic": True} | more
+    return Wish(need=int(need_gib * GIB), **given)  # type: ignore[arg-type]
 
 
 def small(model: str, need_gib: float, *ids: int) -> Wish:
@@ -89,6 +89,7 @@ def check(grants: Sequence[Grant], gpus: Sequence[Gpu], books: Books, wanted: Wi
     need_gib=st.integers(1, 400),
     elastic=st.booleans(),
     awaited=st.lists(st.integers(1, 30), max_size=3),
+    named=st.lists(st.integers(0, 7), max_size=3),
     shuffle=st.randoms(use_true_random=False),
     data=st.data(),
 )
@@ -98,12 +99,14 @@ def test_free_choice_never_over_commits_and_is_always_the_same(
     need_gib: int,
     elastic: bool,
     awaited: list[int],
+    named: list[int],
     shuffle: random.Random,
     data: st.DataObject,
 ) -> None:
     books = data.draw(books_for(gpus))
     wanted = wish(need_gib, replicas=replicas, elastic=elastic)
     others = [small(f"small-{n}", size) for n, size in enumerate(awaited)]
+    others += [wish(60, model=f"chat-{n}", ids=(gpu,)) for n, gpu in enumerate(named)]
     result = outcome(gpus, books, wanted, others)
     for shuffled in (gpus, others):
         shuffle.shuffle(shuffled)
@@ -237,6 +240,17 @@ def test_a_gpu_that_another_model_names_is_taken_last() -> None:
     assert place(gpus, Books(), wish(60), named)[0] == place([gpu(1)], Books(), wish(60))[0]
     (grant,) = place(gpus, Books(), wish(60, ids=(0,)), named)
     assert grant.memory_share == pytest.approx((80 - 1 - 10) / 80, abs=0.0001)
+
+
+def test_a_gpu_that_another_chat_model_names_is_taken_last_and_by_no_spare_replica() -> None:
+    named = [wish(60, model="second", ids=(0,))]
+    gpus = [gpu(i) for i in range(3)]
+    (grant,) = place(gpus, Books(), wish(60), named)
+    assert (grant.gpu_ids, grant.memory_share) == ((1,), MAX_SHARE)
+    grants = place(gpus, Books(), wish(60, replicas="auto"), named)
+    assert [grant.gpu_ids for grant in grants] == [(1,), (2,)]
+    (grant,) = place([gpu(0)], Books(), wish(60, replicas="auto"), named)
+    assert grant.gpu_ids == (0,), "one replica there is wherever it fits"
 
 
 # ---- refusals ---------------------------------------------------------------------------------

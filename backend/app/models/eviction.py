@@ -46,8 +46,8 @@ def decide(
 ) -> Decision:
     """Where `wish` goes. Raises Refused; NoRoom says who holds the memory and why they stay.
 
-    What the model itself holds today counts as given back. `awaited`: the configured models of
-    fixed size that are not loaded.
+    What the model itself holds today counts as given back. `awaited`: the configured models
+    that are not loaded.
     """
     gpus, books = _without(gpus, books, {wish.model})
 

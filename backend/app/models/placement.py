@@ -1,7 +1,7 @@
 """Which GPUs a model gets. Pure: no I/O, no clock, no logging.
 
 1. Chosen ids are honoured exactly; otherwise each replica gets the emptiest GPUs, as few of them
-   as hold it.
+   as hold it, and those last that another configured model names.
 2. Free is what the device says, less what was granted and is not taken yet (`Books`).
 3. A model of fixed size is granted its need. An elastic engine (vLLM) takes what it is given:
    min(0.90, (free - reserve) / total). Of that it leaves room for the configured models of fixed
@@ -94,7 +94,7 @@ def place(
 ) -> tuple[Grant, ...]:
     """One grant per replica. Raises Refused: NoRoom where more free memory would help.
 
-    `awaited`: the configured models of fixed size that are not loaded.
+    `awaited`: the configured models that are not loaded.
     """
     known = sorted(g.index for g in gpus)
     if not set(wish.ids) <= set(known) or len(set(wish.ids)) != len(wish.ids):
@@ -143,7 +143,13 @@ class _Plan:
         self._total = {g.index: g.memory_total for g in gpus}
         self._free = {g.index: free_on(g, books) for g in gpus}
         self._wish = wish
-        self._awaited = sorted(awaited, key=lambda a: (a.need, a.model))
+        self._named = {i: sum(a.need for a in awaited if i in a.ids) for i in self._free}
+        """What those that are not loaded want of the GPUs that they name."""
+        self._others_own = {i for a in awaited if a.elastic for i in a.ids}
+        self._awaited = sorted(
+            (a for a in awaited if not a.elastic), key=lambda a: (a.need, a.model)
+        )
+        """Those of fixed size."""
 
     def grants(self) -> tuple[Grant, ...]:
         wish = self._wish
@@ -159,6 +165,7 @@ class _Plan:
         while len(grants) < self._wish.least_replicas:
             grants.append(self._fewest(rest))
             rest -= set(grants[-1].gpu_ids)
+        rest -= self._others_own
         while self._wish.replicas == "auto":
             try:
                 grants.append(self._fewest(rest, spare_all=True))
@@ -189,8 +196,7 @@ class _Plan:
 
     def _fewest(self, rest: set[int], *, spare_all: bool = False) -> Grant:
         """On the emptiest of the GPUs that are left, as few as will do."""
-        claimed = {i: sum(a.need for a in self._awaited if i in a.ids) for i in rest}
-        order = sorted(rest, key=lambda i: (claimed[i] - self._free[i], i))
+        order = sorted(rest, key=lambda i: (self._named[i] - self._free[i], i))
         refused = NoRoom("No GPU is left.")
         for size in sorted(self._wish.legal):
             if size > len(order):

@@ -175,7 +175,7 @@ class Placer:
 
         placed = self.ledger.models() | {model.key}
         others = [m for m in self._registry().serving.values() if m.key not in placed]
-        awaited = [wish(m, m.preferred_device_ids, 1) for m in others if not m.elastic]
+        awaited = [wish(m, m.preferred_device_ids, 1) for m in others]
         return wish(model, ids, replicas), awaited
 
     async def _look(self) -> Reading:
