@@ -102,9 +102,12 @@ class Machine:
         return [index for index, size in taken.items() if size > H200]
 
     def _claims(self) -> list[tuple[int, list[int], float]]:
-        """(process id, GPUs, share) of each engine."""
-        found = []
-        for process in psutil.process_iter(["cmdline", "status"]):
+        """(process id, GPUs, share) of each engine.
+
+        What it forks shows its command line for a moment, and is no second one.
+        """
+        found, parents = [], {}
+        for process in psutil.process_iter(["cmdline", "status", "ppid"]):
             line: list[str] = process.info["cmdline"] or []
             ours = any(word.startswith(self._directory) for word in line)
             ended = process.info["status"] in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
@@ -114,4 +117,5 @@ class Machine:
                 mask = process.environ().get("CUDA_VISIBLE_DEVICES", "")
                 share = float(line[line.index("--gpu-memory-utilization") + 1])
                 found.append((process.pid, [int(i) for i in mask.split(",") if i], share))
-        return found
+                parents[process.pid] = process.info["ppid"]
+        return [engine for engine in found if parents[engine[0]] not in parents]
