@@ -96,6 +96,7 @@ def test_our_openapi_names_every_parameter_of_openai_s() -> None:
         ({"language": "pt-BR"}, "language", "pt"),
         ({"language": ""}, "language", None),
         ({"languages": ["de", "EN"]}, "candidates", ("de", "en")),
+        ({"languages": ["en", "en-GB", "fr"]}, "candidates", ("en", "fr")),
         ({"target_language": "de"}, "target", "de"),
         ({"to_language": "de"}, "target", "de"),
         ({"include": ["logprobs"]}, "logprobs", True),

@@ -155,7 +155,7 @@ def parse_transcription(
         stream=stream,
         granularities=_granularities(fields, response_format),
         language=language,
-        candidates=tuple(_language("languages", code) for code in fields.many("languages")),
+        candidates=_candidates(fields),
         target=target,
         pnc=fields.flag("pnc", default=True),
         logprobs=logprobs,
@@ -222,6 +222,12 @@ def _language(name: str, text: str) -> str:
     if code not in LANGUAGES:
         bad(name, f"'{text}' is not one of the languages known: {', '.join(LANGUAGES)}.")
     return code
+
+
+def _candidates(fields: Fields) -> tuple[str, ...]:
+    """Each once: two that are the same would tie, and cost twice."""
+    named = (_language("languages", code) for code in fields.many("languages"))
+    return tuple(dict.fromkeys(named))
 
 
 def _include(fields: Fields, response_format: str) -> bool:
