@@ -19,6 +19,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from . import shell
+from .allocator import Trimmer
 from .batching import Batcher, Limits
 from .canary_job import Tools, check, probe, transcribe
 from .canary_model import CanaryModel, Reading, Utterance
@@ -45,6 +46,7 @@ class Canary:
         self._policy = policy
         self._batcher: Batcher[Utterance, Reading] = Batcher(self._decode, limits)
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="vad")
+        self._trim = Trimmer()
         self._model: CanaryModel | None = None
         self._tools: Tools | None = None
 
@@ -62,7 +64,9 @@ class Canary:
 
     def _decode(self, key: Hashable, items: Sequence[Utterance]) -> Sequence[Reading]:
         assert self._model is not None
-        return self._model(bool(key), items)
+        readings = self._model(bool(key), items)
+        self._trim()
+        return readings
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
