@@ -301,12 +301,14 @@ def test_files_named_in_an_upload_are_not_read(tmp_path: Path) -> None:
 
 
 def test_refusals_name_what_was_found(tmp_path: Path, hostile: Hostile) -> None:
+    m4a = audio.encoded(*audio.GOOD["m4a"])
     cases: list[tuple[bytes, type[GatewayError], str]] = [
         (b"", InvalidRequest, "empty"),
         (audio.HEADER_ALONE, InvalidRequest, "wav"),
         (hostile["pdf"][0], UnsupportedMedia, "PDF"),
         (hostile["zip with a recording"][0], UnsupportedMedia, "zip"),
-        (audio.video("mp4"), UnsupportedMedia, "video but no audio"),
+        (audio.video("mp4"), UnsupportedMedia, "mp4 file with video but no audio"),
+        (m4a[: len(m4a) * 3 // 5], UnsupportedMedia, "cut off before its index"),
         (audio.video("avi"), UnsupportedMedia, "AVI"),
         (hostile["wav of an unknown codec"][0], UnsupportedMedia, "not read here"),
         (audio.wav(MAX_AUDIO_S + 1, 8000), TooLarge, "300 s"),

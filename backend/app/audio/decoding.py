@@ -268,7 +268,7 @@ def convert(
     except UNREADABLE:
         raise Refused("not_audio") from None
     with container:
-        kind = container.format.name.split(",")[0]
+        kind = container.format.name.split(",")[0].replace("mov", "mp4")  # as most know it
         if not container.streams.audio:
             raise Refused(
                 "no_audio", container=kind, streams=sorted({s.type for s in container.streams})

@@ -36,7 +36,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"fLaC", "a FLAC file without readable audio"),
     (0, b"OggS", "an Ogg file without readable audio"),
     (8, b"WAVE", "a WAV file without readable audio"),
-    (4, b"ftyp", "an MP4 file without readable audio"),
+    (4, b"ftyp", "an MP4 file without readable audio, or one cut off before its index"),
     (0, b"\x1a\x45\xdf\xa3", "a WebM or Matroska file without readable audio"),
     (0, b"#EXTM3U", "a playlist"),
     (0, b"ffconcat", "a playlist"),
