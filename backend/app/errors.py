@@ -10,6 +10,7 @@
     ├── TooSlow               408  nothing of a body came for too long
     ├── Conflict              409  not possible in this state
     ├── TooLarge              413
+    │   └── HeadTooLarge      431
     ├── UnsupportedMedia      415
     ├── QueueFull             429  + Retry-After
     ├── Internal              500  ours; the request id is all a client learns
@@ -38,6 +39,8 @@ from typing import Any, ClassVar, Literal
 
 MAX_RETRY_AFTER_S = 120
 """The OpenAI SDKs give up instead of waiting when Retry-After is larger."""
+MOST_OF_A_NAME = 200
+"""Characters of a client's own words that it is told again."""
 
 
 class Dialect(enum.Enum):
@@ -110,8 +113,9 @@ class ModelNotFound(NotFound):
 
     def __init__(self, name: str, known: list[str]) -> None:
         served = ", ".join(known) or "none"
+        shown = name if len(name) <= MOST_OF_A_NAME else f"{name[:MOST_OF_A_NAME]}…"
         super().__init__(
-            f"The model '{name}' does not exist here. Models served: {served}.", param="model"
+            f"The model '{shown}' does not exist here. Models served: {served}.", param="model"
         )
 
 
@@ -144,6 +148,11 @@ class TooLarge(GatewayError):
     status = 413
     type = "invalid_request_error"
     code = "request_too_large"
+
+
+class HeadTooLarge(TooLarge):
+    status = 431
+    code = "headers_too_large"
 
 
 class UnsupportedMedia(GatewayError):
@@ -232,6 +241,7 @@ _ANTHROPIC_TYPES = {
     409: "invalid_request_error",
     413: "request_too_large",
     429: "rate_limit_error",
+    431: "invalid_request_error",
     503: "overloaded_error",
     504: "timeout_error",
 }

@@ -52,6 +52,10 @@ def test_only_an_operator_is_told_the_detail(dialect: Dialect) -> None:
     assert whole in json.dumps(render(error, dialect, "req_1", operator=True))
 
 
+def test_a_name_is_not_repeated_at_any_length() -> None:
+    assert len(ModelNotFound("x" * 100_000, ["qwen"]).message) < 400
+
+
 def test_the_docstring_draws_the_tree() -> None:
     drawn = re.findall(r"[├└]── (\w+) +(\d{3})", str(errors.__doc__))
     assert dict(drawn) == {

@@ -1,7 +1,10 @@
-"""A client that offers another protocol is answered in HTTP/1.1, as if it had not."""
+"""A client that offers another protocol is answered in HTTP/1.1, as if it had not; one that only
+fills our memory, or keeps a connection without a request, is not kept."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -11,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
+from backend.app.commands import http1
 from tests.support.asgi_server import exchange, serve
 from tests.support.edge_app import parsed
 
@@ -121,3 +125,73 @@ def test_an_offer_with_a_broken_body_is_a_bad_request(port: int) -> None:
 def test_connect_is_no_offer(port: int) -> None:
     status, _, _ = parsed(exchange(port, b"CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n"))
     assert status == 400
+
+
+def test_what_is_no_http_is_refused_in_an_envelope(port: int) -> None:
+    status, fields, body = parsed(exchange(port, b"\x16\x03\x01 hello\r\n\r\n"))
+    assert (status, fields["connection"]) == (400, "close")
+    assert json.loads(body)["error"]["type"] == "invalid_request_error"
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("beginning", "more"),
+    [
+        (b"GET / HTTP/1.1\r\nX-Long: ", b"x"),
+        (b"GET / HTTP/1.1\r\n", b"X: y\r\n"),
+        (b"GET /", b"x"),
+        (b"", b"\r\n"),
+        (CHUNKED + b"1;", b"x"),
+        (CHUNKED + b"0\r\n", b"X: y\r\n"),
+    ],
+    ids=["header", "headers", "target", "nothing", "extension", "trailers"],
+)
+def test_what_has_no_end_is_refused(port: int, beginning: bytes, more: bytes) -> None:
+    piece = more * (8192 // len(more))
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(beginning)
+        sent = 0
+        with contextlib.suppress(OSError):
+            while sent < 100 * http1.MAX_SILENT:  # a limit that is none ends the test too
+                connection.sendall(piece)
+                sent += len(piece)
+        assert sent < 100 * http1.MAX_SILENT
+
+
+def test_a_head_that_is_too_large_is_told_so(port: int) -> None:
+    long = b"X-Long: " + b"x" * http1.MAX_SILENT
+    status, fields, body = parsed(exchange(port, b"GET / HTTP/1.1\r\n" + long))
+    assert (status, fields["connection"]) == (431, "close")
+    assert json.loads(body)["error"]["code"] == "headers_too_large"
+    close = (b"X-Long: " + b"x" * (http1.MAX_SILENT // 2), b"Connection: close")
+    assert parsed(exchange(port, request(*close, method=b"GET")))[0] == 200
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nX"], ids=["nothing", "half"])
+def test_a_head_that_does_not_come(
+    port: int, begun: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http1, "HEAD_S", 0.05)
+    assert exchange(port, begun) == b""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request(b"Content-Length: 2", body=b"{}"))
+        assert answers(connection, 1)[0]["body"] == "{}"
+        connection.sendall(begun or b"\r\n")
+        assert connection.recv(1) == b""
+
+
+def test_half_a_head_behind_a_request_does_not_end_its_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http1, "HEAD_S", 0.05)
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(4 * http1.HEAD_S)
+        await JSONResponse({})(scope, receive, send)
+
+    address = "127.0.0.1"
+    with serve(slow) as port, socket.create_connection((address, port), timeout=10) as connection:
+        connection.sendall(request(b"Content-Length: 0") + b"GET / HTTP")
+        assert answers(connection, 1) == [{}]

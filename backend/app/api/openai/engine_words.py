@@ -19,6 +19,8 @@ _CLASS = re.compile(r"[A-Z]\w*[a-z]\w*")
 _ADVICE = re.compile(r"\s*(?:To increase this limit, set|Set)\b[^.]*\bVLLM_\w+[^.]*\.")
 _PARAMETER = re.compile(r"\s*\(parameter=(\w+)[^()]*\)$")
 _SUBJECT = re.compile(r"([a-z_]+) (?:must|cannot)\b")
+_PLACE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")
+"""Where in the source of a library in C++ something was found wrong."""
 _PYTHON = re.compile(r"^'\w+' object (?:is not|has no)|^<_io\.|\bobject at 0x|\bon data=\{")
 
 
@@ -37,7 +39,7 @@ def plain(message: str, param: str | None) -> Said:
     if _PYTHON.search(message):
         return Said("The engine cannot use this request: check the types of its fields.", param)
     about = _PARAMETER.search(message)
-    text = _ADVICE.sub("", _PARAMETER.sub("", message)).strip()
+    text = _ADVICE.sub("", _PARAMETER.sub("", _PLACE.sub("", message))).strip()
     subject = _SUBJECT.match(text)
     named = about or subject
     return Said(text, param or (named[1] if named else None))
@@ -59,11 +61,12 @@ def _from_dump(message: str) -> Said | None:
 def _sentence(field: str, reasons: list[str]) -> Said:
     if reasons[0] == "Field required":
         return Said(f"{field} is required.", field)
-    wanted = [r.removeprefix("Input should be ") for r in reasons if r.startswith("Input should ")]
-    if wanted:
+    broken = [r for r in reasons if not r.startswith("Input should ")]
+    if not broken:  # of none of the types that it may have
+        wanted = [reason.removeprefix("Input should be ") for reason in reasons]
         alternatives = " or ".join(dict.fromkeys(each.partition(", unable")[0] for each in wanted))
         return Said(f"{field} must be {alternatives}.", field)
-    return Said(f"{field}: {reasons[0].rstrip('.')}.", field)
+    return Said(f"{field}: {broken[0].replace(' after validation', '').rstrip('.')}.", field)
 
 
 def field_of(loc: str) -> str:
