@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend.app.engines import logring
 from backend.app.engines.logring import MAX_LINE, EngineLog, LineSplitter, LogFile
 
 
@@ -100,3 +102,24 @@ def test_the_file_rotates_once_full(tmp_path: Path) -> None:
     file.write(["too late"])
     assert path.read_text() == "a line that is longer than the file\n"
     assert path.with_name("engine.log.1").read_text() == "third\n"
+
+
+def test_a_disk_that_hangs_costs_lines_and_no_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Opening a pipe that nobody reads blocks, as a network's disk that is away does."""
+    monkeypatch.setattr(logring, "MOST_WAITING", 3)
+    monkeypatch.setattr(logring, "CLOSE_S", 0.05)
+    path = tmp_path / "engine.log"
+    os.mkfifo(path)
+    file = LogFile(path, max_bytes=1000)
+    for number in range(5):
+        file.write([f"line {number}"])
+    file.close()
+    with path.open("rb", buffering=0) as reader, caplog.at_level("WARNING"):
+        for number in range(3):
+            assert reader.readline() == f"line {number}\n".encode()
+        assert reader.readline() == b"", "and then it is closed"
+    file._writer.join(20)
+    assert not file._writer.is_alive()
+    assert "2 lines are missing" in caplog.text

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
+import threading
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from queue import Full, Queue
 from typing import BinaryIO
 
 MAX_LINE = 8192
 """Bytes. What a line has beyond is dropped."""
+MOST_WAITING = 200
+"""Pieces of output, of at most 64 KiB, that wait for the disk."""
+CLOSE_S = 1.0
+"""How long the end of an engine's output waits for the disk."""
 
 _BREAK = re.compile(rb"\r\n|\r|\n")
 
@@ -61,46 +68,67 @@ class LineSplitter:
 class LogFile:
     """A file of at most `max_bytes`, continued by later engines of the same name; one backup.
 
-    A disk that refuses costs the file, never the engine: that is logged once.
+    A thread of its own writes it. A disk that refuses costs the file, one that hangs costs lines;
+    neither costs the engine or the event loop anything, and both are logged.
     """
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._path = path
         self._max_bytes = max_bytes
-        self._file: BinaryIO | None = None
         self._size = 0
-        self._try(self._open)
+        self._waiting: Queue[list[str] | None] = Queue(MOST_WAITING)
+        self._lost = 0
+        self._closed = False
+        self._writer = threading.Thread(target=self._run, name=f"log {path.name}", daemon=True)
+        self._writer.start()
 
     def write(self, lines: list[str]) -> None:
-        if self._file is None or not lines:
+        if not lines or self._closed:
             return
-        data = "".join(line + "\n" for line in lines).encode("utf-8", "replace")
-        self._try(lambda: self._write(data))
+        try:
+            self._waiting.put_nowait(lines)
+        except Full:
+            self._lost += len(lines)
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Returns when all of it is written, or the disk is too slow for that."""
+        self._closed = True
+        with contextlib.suppress(Full):  # then the writer sees that it is closed
+            self._waiting.put_nowait(None)
+        self._writer.join(CLOSE_S)
 
-    def _open(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("ab", buffering=0)
-        self._size = self._file.tell()
-
-    def _write(self, data: bytes) -> None:
-        if self._size and self._size + len(data) > self._max_bytes:
-            self.close()
-            self._path.replace(self._path.with_name(self._path.name + ".1"))
-            self._open()
-        if self._file is not None:
-            self._size += self._file.write(data)
-
-    def _try(self, action: Callable[[], None]) -> None:
+    def _run(self) -> None:
         try:
-            action()
+            with contextlib.ExitStack() as files:
+                file = self._open(files)
+                while (lines := self._waiting.get()) is not None:
+                    file = self._write(files, file, lines)
+                    self._say_lost()
+                    if self._closed and self._waiting.empty():
+                        return
         except OSError as exc:
+            self._closed = True
             logger.warning("Engine output is no longer written to %s: %s", self._path, exc)
-            self.close()
+
+    def _open(self, files: contextlib.ExitStack) -> BinaryIO:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        file = files.enter_context(self._path.open("ab", buffering=0))
+        self._size = self._path.stat().st_size
+        return file
+
+    def _write(self, files: contextlib.ExitStack, file: BinaryIO, lines: list[str]) -> BinaryIO:
+        data = "".join(line + "\n" for line in lines).encode("utf-8", "replace")
+        if self._size and self._size + len(data) > self._max_bytes:
+            files.close()
+            self._path.replace(self._path.with_name(self._path.name + ".1"))
+            file = self._open(files)
+        self._size += file.write(data)
+        return file
+
+    def _say_lost(self) -> None:
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            logger.warning("%d lines are missing in %s: the disk is too slow", lost, self._path)
 
 
 class EngineLog:
