@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +27,7 @@ from backend.app.engines.launcher import (
     StopReceipt,
 )
 from backend.app.engines.logring import EngineLog, LogFile
+from backend.app.waiting import aside
 
 PREFIX = "stllm-"
 MAX_SOCKET_PATH = 107
@@ -39,6 +41,8 @@ START_S = 30.0
 """How long the guard may take to say that it has started the engine; usually 30 ms."""
 KILL_S = 10.0
 """How long SIGKILL may take. Then the guard's work is done from here, for as long again."""
+PROC_S = 5.0
+"""How long a look at /proc may take: of a process that hangs inside the kernel it may hang too."""
 OUTPUT_S = 2.0
 """How long the rest of the output is awaited: another process may hold the pipe open."""
 
@@ -137,12 +141,17 @@ class LocalEngine:
     async def rss_bytes(self) -> int | None:
         if self.task.done():
             return None
-        return await asyncio.to_thread(proctree.memory, self._guard.pid)
+        with contextlib.suppress(asyncio.TimeoutError):
+            return await aside(PROC_S, partial(proctree.memory, self._guard.pid))
+        return None
 
     async def own(self, processes: Collection[int]) -> frozenset[int]:
         if self.task.done():
             return frozenset()
-        return await asyncio.to_thread(proctree.members, self._guard.pid) & frozenset(processes)
+        with contextlib.suppress(asyncio.TimeoutError):
+            below = await aside(PROC_S, partial(proctree.members, self._guard.pid))
+            return below & frozenset(processes)
+        return frozenset()
 
     def _ask(self, command: bytes) -> None:
         if self.task.done():
