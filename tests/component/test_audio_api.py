@@ -18,7 +18,9 @@ import pytest
 import srt  # type: ignore[import-untyped]
 import webvtt
 from openai.types.audio import TranscriptionDiarized, TranscriptionVerbose
+from pydantic import BaseModel, ValidationError
 
+from backend.app.api.openai import audio_shapes as shapes
 from tests.support import audio
 from tests.support.audio_gateway import AudioGateway, audio_gateway
 from tests.support.gateway import eventually
@@ -29,6 +31,23 @@ WORDS = "word0 said0. word1 said1. word2 said2."
 SILENCE = audio.riff(audio.fmt(), (b"data", bytes(64_000)))
 VOICE = audio.data_url(audio.wav(2.5))
 
+SHAPES: dict[str, tuple[type[BaseModel], ...]] = {
+    PATH: (shapes.Transcription, shapes.TranscriptionVerbose, shapes.TranscriptionDiarized),
+    "/v1/audio/translations": (shapes.Transcription, shapes.TranscriptionVerbose),
+    "/v1/audio/diarizations": (shapes.Diarization,),
+    "/api/audio/transcribe": (shapes.ShortTranscription,),
+    "/api/diarization/process": (shapes.ShortDiarization,),
+}
+"""What the OpenAPI document says of JSON answers."""
+
+
+def describes(shape: type[BaseModel], body: Any) -> bool:
+    """True when the body has what the shape asks for, and nothing that it does not name."""
+    try:
+        return bool(shape.model_validate(body).model_dump(exclude_unset=True) == body)
+    except ValidationError:
+        return False
+
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[AudioGateway]:
@@ -38,7 +57,7 @@ def gateway() -> Iterator[AudioGateway]:
 
 @pytest.fixture(scope="module")
 def http(gateway: AudioGateway) -> Iterator[httpx.Client]:
-    """A client that knows the OpenAPI document: no route refuses otherwise than it says there."""
+    """A client that knows the OpenAPI document: no route answers or refuses otherwise."""
     with gateway.http() as client:
         paths = client.get("/openapi.json").json()["paths"]
 
@@ -46,6 +65,12 @@ def http(gateway: AudioGateway) -> Iterator[httpx.Client]:
             told = paths.get(answer.request.url.path, {}).get(answer.request.method.lower())
             if told is not None:
                 assert str(answer.status_code) in told["responses"]
+                kind = answer.headers["content-type"].split(";")[0]
+                assert kind in told["responses"][str(answer.status_code)]["content"]
+            known = SHAPES.get(answer.request.url.path, ())
+            if known and answer.status_code == 200 and kind == "application/json":
+                answer.read()
+                assert any(describes(shape, answer.json()) for shape in known)
 
         client.event_hooks["response"].append(documented)
         yield client

@@ -822,6 +822,18 @@ export interface components {
              */
             used_by: string[];
         };
+        /**
+         * Coverage
+         * @description Seconds of speech that were heard, and of those that became text that can be believed.
+         */
+        Coverage: {
+            /** Speech Seconds */
+            speech_seconds: number;
+            /** Decoded Seconds */
+            decoded_seconds: number;
+            /** Gaps */
+            gaps: components["schemas"]["Gap"][];
+        };
         /** Deleted */
         Deleted: {
             /** Repo */
@@ -868,6 +880,72 @@ export interface components {
              * @description Keys of the models that need it.
              */
             used_by: string[];
+        };
+        /** Diarization */
+        Diarization: {
+            /** Duration */
+            duration: number;
+            /** Speakers */
+            speakers: string[];
+            /**
+             * Segments
+             * @description Who speaks when; turns may overlap.
+             */
+            segments: components["schemas"]["SpeakerTurn"][];
+            /**
+             * Exclusive
+             * @description The same, nobody at the same time.
+             */
+            exclusive: components["schemas"]["SpeakerTurn"][];
+            /** Warnings */
+            warnings?: components["schemas"]["Notice"][] | null;
+        };
+        /**
+         * DiarizedSegment
+         * @description Also the event of that name.
+         */
+        DiarizedSegment: {
+            /**
+             * Type
+             * @constant
+             */
+            type: "transcript.text.segment";
+            /** Id */
+            id: string;
+            /** Start */
+            start: number;
+            /** End */
+            end: number;
+            /** Text */
+            text: string;
+            /**
+             * Speaker
+             * @description A, B, …, the name of a known voice, or `unknown`.
+             */
+            speaker: string;
+            /**
+             * Overlap
+             * @description Others speak at that time. Extension.
+             */
+            overlap?: boolean | null;
+            /**
+             * Words
+             * @description Extension.
+             */
+            words?: components["schemas"]["SpokenWord"][] | null;
+        };
+        /** DurationUsage */
+        DurationUsage: {
+            /**
+             * Type
+             * @constant
+             */
+            type: "duration";
+            /**
+             * Seconds
+             * @description Of audio, rounded up.
+             */
+            seconds: number;
         };
         /**
          * Error
@@ -919,6 +997,13 @@ export interface components {
          * @enum {string}
          */
         FilesState: "none" | "partial" | "complete";
+        /** Gap */
+        Gap: {
+            /** Start */
+            start: number;
+            /** End */
+            end: number;
+        };
         /** GatedRepository */
         GatedRepository: {
             /** Repo */
@@ -1102,6 +1187,48 @@ export interface components {
             waiting: string[];
             /** Detail */
             detail: string;
+        };
+        /**
+         * Notice
+         * @description Something that the caller should know of a request that went well.
+         */
+        Notice: {
+            /** Code */
+            code: string;
+            /** Message */
+            message: string;
+        };
+        /**
+         * Peaks
+         * @description The waveform's outline as audiowaveform writes it.
+         */
+        Peaks: {
+            /**
+             * Version
+             * @constant
+             */
+            version: 2;
+            /**
+             * Channels
+             * @constant
+             */
+            channels: 1;
+            /** Sample Rate */
+            sample_rate: number;
+            /** Samples Per Pixel */
+            samples_per_pixel: number;
+            /**
+             * Bits
+             * @constant
+             */
+            bits: 8;
+            /** Length */
+            length: number;
+            /**
+             * Data
+             * @description Lowest and highest value of each column in turn.
+             */
+            data: number[];
         };
         /**
          * Phase
@@ -1313,6 +1440,102 @@ export interface components {
             /** Timeline */
             timeline: components["schemas"]["Action"][];
         };
+        /** ShortDiarization */
+        ShortDiarization: {
+            /** Segments */
+            segments: components["schemas"]["SpeakerTurn"][];
+        };
+        /** ShortSegment */
+        ShortSegment: {
+            /** Start */
+            start: number;
+            /** End */
+            end: number;
+            /** Text */
+            text: string;
+            /**
+             * Speaker
+             * @description With `diarize`.
+             */
+            speaker?: string | null;
+        };
+        /** ShortTranscription */
+        ShortTranscription: {
+            /**
+             * Language Code
+             * @description As spoken; ISO 639-1. Extension.
+             */
+            language_code?: string | null;
+            /**
+             * Target Language
+             * @description Of a translation's text. Extension.
+             */
+            target_language?: string | null;
+            /**
+             * Language Margin
+             * @description By how much it won over the next likely language. Extension.
+             */
+            language_margin?: number | null;
+            /** @description With `peaks`. Extension. */
+            peaks?: components["schemas"]["Peaks"] | null;
+            /**
+             * Warnings
+             * @description Extension.
+             */
+            warnings?: components["schemas"]["Notice"][] | null;
+            /** Text */
+            text: string;
+            /** Sampling Rate */
+            sampling_rate: number;
+            /** Segments */
+            segments: components["schemas"]["ShortSegment"][];
+        };
+        /** SpeakerTurn */
+        SpeakerTurn: {
+            /** Start */
+            start: number;
+            /** End */
+            end: number;
+            /** Speaker */
+            speaker: string;
+        };
+        /** SpokenLanguage */
+        SpokenLanguage: {
+            /**
+             * Code
+             * @description ISO 639-1.
+             */
+            code: string;
+        };
+        /** SpokenWord */
+        SpokenWord: {
+            /** Word */
+            word: string;
+            /** Start */
+            start: number;
+            /** End */
+            end: number;
+            /**
+             * Confidence
+             * @description From 0 to 1. Extension.
+             */
+            confidence?: number | null;
+            /**
+             * Speaker
+             * @description When speakers are told apart. Extension.
+             */
+            speaker?: string | null;
+            /**
+             * Speaker Confidence
+             * @description From 0 to 1. Extension.
+             */
+            speaker_confidence?: number | null;
+            /**
+             * Overlap
+             * @description Others speak at that time. Extension.
+             */
+            overlap?: boolean | null;
+        };
         /**
          * State
          * @enum {string}
@@ -1391,6 +1614,15 @@ export interface components {
              */
             driver_cuda: string | null;
         };
+        /** TokenLogprob */
+        TokenLogprob: {
+            /** Token */
+            token: string;
+            /** Bytes */
+            bytes: number[];
+            /** Logprob */
+            logprob: number;
+        };
         /** TokenRequest */
         TokenRequest: {
             /**
@@ -1442,6 +1674,174 @@ export interface components {
             memory_used: number;
             /** Gpus */
             gpus: components["schemas"]["GpuTrace"][];
+        };
+        /**
+         * Transcription
+         * @description `json`.
+         */
+        Transcription: {
+            /**
+             * Language Code
+             * @description As spoken; ISO 639-1. Extension.
+             */
+            language_code?: string | null;
+            /**
+             * Target Language
+             * @description Of a translation's text. Extension.
+             */
+            target_language?: string | null;
+            /**
+             * Language Margin
+             * @description By how much it won over the next likely language. Extension.
+             */
+            language_margin?: number | null;
+            /** @description With `peaks`. Extension. */
+            peaks?: components["schemas"]["Peaks"] | null;
+            /**
+             * Warnings
+             * @description Extension.
+             */
+            warnings?: components["schemas"]["Notice"][] | null;
+            /** Text */
+            text: string;
+            /**
+             * Logprobs
+             * @description With `include[]=logprobs`.
+             */
+            logprobs?: components["schemas"]["TokenLogprob"][] | null;
+            /** Languages */
+            languages: components["schemas"]["SpokenLanguage"][];
+            usage: components["schemas"]["DurationUsage"];
+        };
+        /**
+         * TranscriptionDiarized
+         * @description `diarized_json`.
+         */
+        TranscriptionDiarized: {
+            /**
+             * Language Code
+             * @description As spoken; ISO 639-1. Extension.
+             */
+            language_code?: string | null;
+            /**
+             * Target Language
+             * @description Of a translation's text. Extension.
+             */
+            target_language?: string | null;
+            /**
+             * Language Margin
+             * @description By how much it won over the next likely language. Extension.
+             */
+            language_margin?: number | null;
+            /** @description With `peaks`. Extension. */
+            peaks?: components["schemas"]["Peaks"] | null;
+            /**
+             * Warnings
+             * @description Extension.
+             */
+            warnings?: components["schemas"]["Notice"][] | null;
+            /**
+             * Task
+             * @constant
+             */
+            task: "transcribe";
+            /** Duration */
+            duration: number;
+            /** Text */
+            text: string;
+            /** Segments */
+            segments: components["schemas"]["DiarizedSegment"][];
+            usage: components["schemas"]["DurationUsage"];
+            /** @description Extension. */
+            coverage?: components["schemas"]["Coverage"] | null;
+        };
+        /**
+         * TranscriptionVerbose
+         * @description `verbose_json`.
+         */
+        TranscriptionVerbose: {
+            /**
+             * Language Code
+             * @description As spoken; ISO 639-1. Extension.
+             */
+            language_code?: string | null;
+            /**
+             * Target Language
+             * @description Of a translation's text. Extension.
+             */
+            target_language?: string | null;
+            /**
+             * Language Margin
+             * @description By how much it won over the next likely language. Extension.
+             */
+            language_margin?: number | null;
+            /** @description With `peaks`. Extension. */
+            peaks?: components["schemas"]["Peaks"] | null;
+            /**
+             * Warnings
+             * @description Extension.
+             */
+            warnings?: components["schemas"]["Notice"][] | null;
+            /**
+             * Task
+             * @enum {string}
+             */
+            task: "transcribe" | "translate";
+            /**
+             * Language
+             * @description Of the text, by its English name.
+             */
+            language: string;
+            /** Duration */
+            duration: number;
+            /** Text */
+            text: string;
+            /** Segments */
+            segments?: components["schemas"]["VerboseSegment"][] | null;
+            /** Words */
+            words?: components["schemas"]["SpokenWord"][] | null;
+            usage: components["schemas"]["DurationUsage"];
+            /** @description Extension. */
+            coverage?: components["schemas"]["Coverage"] | null;
+        };
+        /** VerboseSegment */
+        VerboseSegment: {
+            /** Id */
+            id: number;
+            /** Seek */
+            seek: number;
+            /** Start */
+            start: number;
+            /** End */
+            end: number;
+            /** Text */
+            text: string;
+            /**
+             * Tokens
+             * @description Always empty: Canary's tokens are not Whisper's.
+             */
+            tokens: number[];
+            /** Temperature */
+            temperature: number;
+            /** Avg Logprob */
+            avg_logprob: number;
+            /** Compression Ratio */
+            compression_ratio: number;
+            /**
+             * No Speech Prob
+             * @description Always 0: silence is not decoded at all.
+             */
+            no_speech_prob: number;
+            /**
+             * Speaker
+             * @description With `diarize`. Extension.
+             */
+            speaker?: string | null;
+            /**
+             * Overlap
+             * @description With `diarize`. Extension.
+             */
+            overlap?: boolean | null;
         };
     };
     responses: never;
@@ -3068,7 +3468,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["Transcription"] | components["schemas"]["TranscriptionVerbose"] | components["schemas"]["TranscriptionDiarized"];
                     "text/plain": string;
                     "text/vtt": string;
                     "text/event-stream": string;
@@ -3253,7 +3653,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["Transcription"] | components["schemas"]["TranscriptionVerbose"];
                     "text/plain": string;
                     "text/vtt": string;
                     "text/event-stream": string;
@@ -3431,7 +3831,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["Diarization"];
                     "text/plain": string;
                 };
             };
@@ -3637,7 +4037,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["ShortTranscription"];
                 };
             };
             /** @description The request is wrong; `param` names the field. */
@@ -3812,7 +4212,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["ShortDiarization"];
                     "text/plain": string;
                 };
             };

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from backend.app.api.openai import audio_shapes as shapes
 from backend.app.api.openai.audio_schemas import (
     DIARIZATION_FORMATS,
     FORMATS,
@@ -83,38 +84,34 @@ _DIARIZATION: Schema = {
 }
 
 
-def _operation(properties: Schema, required: list[str], answers: Schema) -> dict[str, Any]:
+def _operation(properties: Schema, required: list[str], shape: Any, *others: str) -> dict[str, Any]:
+    """`shape`: of the answer's JSON; `others`: media types of answers that are text."""
     form = {"type": "object", "required": required, "properties": properties}
     return {
         "openapi_extra": {
             "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}
         },
-        "responses": {200: {"description": "Successful Response", "content": answers}},
+        "responses": {
+            200: {
+                "model": shape,
+                "description": "Successful Response",
+                "content": {kind: {"schema": {"type": "string"}} for kind in others},
+            }
+        },
     }
 
 
-def _object(*names: str) -> Schema:
-    return {"schema": {"type": "object", "required": list(names)}}
-
-
-_PLAIN: Schema = {"schema": {"type": "string"}}
-_SPOKEN: Schema = {
-    "application/json": _object("text"),
-    "text/plain": _PLAIN,
-    "text/vtt": _PLAIN,
-    "text/event-stream": _PLAIN,
-}
 _BOTH = ["file", "model"]
-TRANSCRIPTION = _operation(_TRANSCRIPTION, _BOTH, _SPOKEN)
-TRANSLATION = _operation(_TRANSLATION, _BOTH, _SPOKEN)
-DIARIZATION = _operation(
-    _DIARIZATION,
-    ["file"],
-    {"application/json": _object("duration", "segments", "exclusive"), "text/plain": _PLAIN},
+_SPOKEN = ("text/plain", "text/vtt", "text/event-stream")
+TRANSCRIPTION = _operation(
+    _TRANSCRIPTION,
+    _BOTH,
+    shapes.Transcription | shapes.TranscriptionVerbose | shapes.TranscriptionDiarized,
+    *_SPOKEN,
 )
-SHORT_TRANSCRIPTION = _operation(
-    _TRANSCRIPTION, ["file"], {"application/json": _object("text", "sampling_rate", "segments")}
+TRANSLATION = _operation(
+    _TRANSLATION, _BOTH, shapes.Transcription | shapes.TranscriptionVerbose, *_SPOKEN
 )
-SHORT_DIARIZATION = _operation(
-    _DIARIZATION, ["file"], {"application/json": _object("segments"), "text/plain": _PLAIN}
-)
+DIARIZATION = _operation(_DIARIZATION, ["file"], shapes.Diarization, "text/plain")
+SHORT_TRANSCRIPTION = _operation(_TRANSCRIPTION, ["file"], shapes.ShortTranscription)
+SHORT_DIARIZATION = _operation(_DIARIZATION, ["file"], shapes.ShortDiarization, "text/plain")
