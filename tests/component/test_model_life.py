@@ -222,6 +222,33 @@ def test_a_stopped_engine_is_found_out_and_replaced(tmp_path: Path, busy: bool) 
     run(body)
 
 
+def test_requests_that_give_up_soon_hide_no_stopped_engine(tmp_path: Path) -> None:
+    """One after the other, each shorter than ENGINE_STALL_S, and the engine never idle."""
+
+    async def body() -> None:
+        limits = {"engine_probe_s": 0.5, "engine_stall_s": 0.5, "engine_probe_timeout_s": 0.5}
+        async with fake_model(tmp_path, settings=limits) as model:
+            await model.settled(model.load(), 20)
+            replica = model.replicas[0]
+
+            async def impatient() -> None:
+                while replica.client is not None:
+                    replica.enter()
+                    try:
+                        await asyncio.sleep(0.2)
+                    finally:
+                        replica.leave()
+
+            os.kill(engine_pid(model), signal.SIGSTOP)
+            requests = asyncio.ensure_future(impatient())
+            assert await model.until(lambda: replica.restarts == 1, 15)
+            assert model.runtime.last_error is not None
+            assert model.runtime.last_error.code == "stalled"
+            await requests
+
+    run(body)
+
+
 def test_a_long_answer_is_no_stall(tmp_path: Path) -> None:
     """Silent on this connection, but the engine answers probes: it is left alone."""
 

@@ -311,10 +311,11 @@ class Replica:
         limits = self._settings
         now = asyncio.get_running_loop().time()
         seen = max(client.last_byte_at, last_proof)
+        silent, limit = now - seen, limits.engine_probe_s
         if self.in_flight:
-            silent, limit = now - max(seen, self._busy_since), limits.engine_stall_s
-        else:
-            silent, limit = now - seen, limits.engine_probe_s
+            # from the first request on, but not anew with each that gives up before the limit
+            begun = min(self._busy_since, seen + limits.engine_probe_s)
+            limit = limits.engine_stall_s + max(0.0, begun - seen)
         if silent < limit:
             return last_proof
         if await self._answers(engine, client, limits.engine_probe_timeout_s):
