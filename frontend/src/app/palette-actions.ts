@@ -2,10 +2,12 @@ import { useMantineColorScheme } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { command } from "../api/actions";
+import { toApiError } from "../api/errors";
 import { keys, putModel, useStatus } from "../api/queries";
 import type { Model } from "../api/types";
 import type { IconName } from "../components/Icon";
 import { useOpenKeyDialog } from "../components/key-dialog";
+import { useNotify } from "../components/notify";
 import { setLanguage, useText } from "../i18n";
 import { PAGES } from "./pages";
 
@@ -30,6 +32,7 @@ export function usePaletteActions(onHelp: () => void): PaletteAction[] {
   const openKeyDialog = useOpenKeyDialog();
   const navigate = useNavigate();
   const client = useQueryClient();
+  const notify = useNotify();
   const models = Object.values(useStatus().data?.models ?? {});
   const pages = PAGES.map(({ name, path }) => ({
     id: name,
@@ -44,7 +47,14 @@ export function usePaletteActions(onHelp: () => void): PaletteAction[] {
       void navigate({ to: "/models" });
       command(key, wanted).then(
         (answer) => putModel(client, answer),
-        () => client.invalidateQueries({ queryKey: keys.status }),
+        (error) => {
+          void client.invalidateQueries({ queryKey: keys.status });
+          notify({
+            title: t("models.failedCommand", { model: key }),
+            message: toApiError(error).message || t("common.unreachable"),
+            bad: true,
+          });
+        },
       );
     };
     const label = t(`shell.palette.${wanted}`, { model: key });

@@ -7,6 +7,7 @@ import { transcribed } from "./recording.mjs";
 
 const LOADS = 10;
 const IDLE_S = 60;
+const STEPS = 240;
 const HERTZ = 100;
 
 const at = (list, share) => [...list].sort((one, other) => one - other)[Math.floor(share * (list.length - 1))];
@@ -69,21 +70,40 @@ async function idle(browser) {
   return rounded({ alone, watched, page: watched - alone, "requests per minute": (requests / IDLE_S) * 60 });
 }
 
+/** Milliseconds of a CPU that the page's thread has taken, by what for: no other process counts here. */
+async function threadClock(page) {
+  const session = await page.context().newCDPSession(page);
+  await session.send("Performance.enable", { timeDomain: "threadTicks" });
+  return async () => {
+    const { metrics } = await session.send("Performance.getMetrics");
+    const taken = Object.fromEntries(metrics.map(({ name, value }) => [name, value * 1000]));
+    const { TaskDuration, LayoutDuration, RecalcStyleDuration, ScriptDuration } = taken;
+    return { all: TaskDuration, ours: LayoutDuration + RecalcStyleDuration + ScriptDuration };
+  };
+}
+
 /** Milliseconds between frames while an hour of 10 000 words scrolls, and from a click to its frame. */
 async function transcript(browser) {
   const running = await gateway();
   const { page, close } = await transcribed(browser, running.url, 10_000, 3600, { width: 1400, height: 1000 });
-  const frames = await page.evaluate(async () => {
+  const cpu = await threadClock(page);
+  const before = await cpu();
+  const scroll = await page.evaluate(async (steps) => {
     const list = document.querySelector(".transcript");
     const scroll = [];
     let last = performance.now();
-    for (let step = 0; step < 240; step += 1) {
-      list.scrollTop = (list.scrollHeight * step) / 240;
+    for (let step = 0; step < steps; step += 1) {
+      list.scrollTop = (list.scrollHeight * step) / steps;
       await new Promise(requestAnimationFrame);
       const now = performance.now();
       scroll.push(now - last);
       last = now;
     }
+    return scroll.slice(1);
+  }, STEPS);
+  const after = await cpu();
+  const perFrame = (what) => (after[what] - before[what]) / STEPS;
+  const seek = await page.evaluate(async () => {
     const spans = [...document.querySelectorAll("[data-word]")];
     const seek = [];
     for (let step = 0; step < 60; step += 1) {
@@ -92,11 +112,12 @@ async function transcript(browser) {
       await new Promise(requestAnimationFrame);
       seek.push(performance.now() - from);
     }
-    return { scroll: scroll.slice(1), seek };
+    return seek;
   });
   await close();
   await running.close();
-  return { scroll: rounded(spread(frames.scroll)), seek: rounded(spread(frames.seek)) };
+  const thread = rounded({ frame: perFrame("all"), "layout, style, script": perFrame("ours") });
+  return { scroll: rounded(spread(scroll)), thread, seek: rounded(spread(seek)) };
 }
 
 const browser = await launch();

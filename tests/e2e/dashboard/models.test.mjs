@@ -106,7 +106,7 @@ test("the placement dialog refuses what cannot be shared", async (t) => {
     return route.continue();
   });
   await page.reload();
-  await button(page, "Load on chosen GPUs…").click();
+  await button(page, "Placement…").click();
   const dialog = page.getByRole("dialog");
   await dialog.getByText("These GPUs").click();
   for (const index of [0, 1, 2]) await dialog.getByLabel(`GPU ${index}`).check();

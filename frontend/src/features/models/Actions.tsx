@@ -1,4 +1,4 @@
-import { ActionIcon, Button, Group, Tooltip } from "@mantine/core";
+import { Button, Group, Tooltip } from "@mantine/core";
 import { useState } from "react";
 import { type Command, type Placement, useCommand } from "../../api/actions";
 import { toApiError } from "../../api/errors";
@@ -40,7 +40,7 @@ export function Actions({ model, gpus }: { model: Model; gpus: Gpu[] }) {
     return t(`models.${name}`);
   };
 
-  const place = t(model.state === "ready" ? "models.move" : "models.placement");
+  const place = model.state === "ready" ? "models.move" : "models.place";
 
   return (
     <Group gap="xs">
@@ -56,15 +56,15 @@ export function Actions({ model, gpus }: { model: Model; gpus: Gpu[] }) {
         </Button>
       ))}
       {placeable && (
-        <Tooltip label={place}>
-          <ActionIcon
-            size={36}
+        <Tooltip label={t(place)}>
+          <Button
             variant="default"
-            aria-label={place}
+            leftSection={<Icon name="chip" size={16} />}
+            loading={running === "load" && !offered.includes("load")}
             onClick={() => setDialog(true)}
           >
-            <Icon name="chip" />
-          </ActionIcon>
+            {t("models.placement")}
+          </Button>
         </Tooltip>
       )}
       {dialog && (

@@ -59,7 +59,13 @@ function TokenDialog({ status, onClose }: { status: TokenStatus; onClose: () => 
           {error && <ErrorState error={error} />}
           <Group justify="space-between">
             {status.present ? (
-              <Button variant="subtle" color="red" c="var(--bad)" onClick={() => mutate(null)}>
+              <Button
+                variant="subtle"
+                color="red"
+                c="var(--bad)"
+                loading={isPending && !draft}
+                onClick={() => mutate(null)}
+              >
                 {t("models.token.clear")}
               </Button>
             ) : (
