@@ -51,14 +51,15 @@ class Disk(LocalFiles):
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eyes, "LOOK_S", 0.1)
+    monkeypatch.setattr(eyes, "LOOK_S", 0.5)
     monkeypatch.setattr(eyes, "STALE_LOOK_S", 0.05)
+    monkeypatch.setattr(eyes, "PATIENT_S", 5)
     monkeypatch.setattr(eyes, "HOLDS_S", 0.2)
 
 
 async def on(disk: Disk, model: BaseModelWrapper) -> None:
     model.artifacts = disk
-    await model.files.look()
+    await model.files.look(patient=True)
     assert model.files.files == "complete"
 
 
@@ -83,13 +84,45 @@ def test_a_model_serves_on_and_is_shown_as_it_was(
                 assert disk.looks == looks, "no second look joins the one that hangs"
                 await model.settled(model.unload(), 20)
                 assert model.state is State.IDLE
-            await model.until(lambda: not model.files.stale, 20)
-            await model.files.look()
-            assert model.snapshot()["runtime"]["files_stale"] is False
-            assert caplog.text.count("does not answer within") == 1
+                assert caplog.text.count("the disk of its files does not answer") == 1
+            assert await model.until(lambda: not model.files.stale, 20)
 
     with caplog.at_level("WARNING"):
         run(body)
+
+
+def test_nothing_is_downloaded_because_a_disk_was_silent(tmp_path: Path) -> None:
+    """A first look that does not come back says nothing about what is there."""
+
+    async def body() -> None:
+        async with fake_model(tmp_path) as model:
+            disk = Disk(str(tmp_path / "model"))
+            with disk.silent():
+                model.artifacts, model.files = disk, eyes.OnDisk(model)
+                await model.settled(model.load(), 20)
+                assert model.failure is not None
+                assert model.failure.code == "disk_silent"
+            assert not [a for a in model.runtime.timeline if a.action == "downloading"]
+            await model.settled(model.load(), 20)
+            assert model.state is State.READY
+
+    run(body)
+
+
+def test_a_slow_disk_is_waited_for_before_a_load(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path) as model:
+            disk = Disk(str(tmp_path / "model"))
+            with disk.silent():
+                model.artifacts, model.files = disk, eyes.OnDisk(model)
+                await model.files.look()
+                assert model.files.stale
+                goal = model.load()
+                await model.until(lambda: disk.looks > 0, 20)
+            await model.settled(goal, 20)
+            assert model.state is State.READY
+
+    run(body)
 
 
 def test_what_went_while_the_disk_was_away_shows_once_it_is_back(tmp_path: Path) -> None:

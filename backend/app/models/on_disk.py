@@ -18,6 +18,8 @@ LOOK_S = 2.0
 """How long a look may take before what was seen earlier has to do."""
 STALE_LOOK_S = 0.2
 """The same while an earlier one still hangs."""
+PATIENT_S = 30.0
+"""The same before something is done about files that are not there."""
 HOLDS_S = 10.0
 """What was seen is looked at again after so long."""
 
@@ -47,6 +49,11 @@ class OnDisk:
             return "complete"
         return "partial" if self.any else "none"
 
+    @property
+    def seen(self) -> tuple[Files, bool]:
+        """What there is, and whether that is stale."""
+        return self.files, self.stale
+
     def forget(self) -> None:
         """The files are others now, or changed: look again soon."""
         self._at = float("-inf")
@@ -56,12 +63,13 @@ class OnDisk:
         """In so many seconds the next look is due; at most 0 when it is."""
         return self._at + HOLDS_S - time.monotonic()
 
-    async def look(self) -> None:
+    async def look(self, *, patient: bool = False) -> None:
         """See what is there now. One look runs at a time; a disk that hangs costs LOOK_S at most,
-        and what was seen before stands until it answers.
+        and what was seen before stands until it answers. `patient`: PATIENT_S at most.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + (STALE_LOOK_S if self.stale else LOOK_S)
+        hurried = STALE_LOOK_S if self.stale else LOOK_S
+        deadline = loop.time() + (PATIENT_S if patient else hurried)
         wanted = self._begun + 1  # the one under way may have passed what changed just now
         while self._ended < wanted:
             if self._looking is None or self._looking.done():
@@ -92,8 +100,7 @@ class OnDisk:
         if not self.stale:
             self.stale = True
             log.warning(
-                "%s: the disk of its files does not answer within %g s: %s is what was seen before",
+                "%s: the disk of its files does not answer: %s is what was seen before",
                 self._model.key,
-                LOOK_S,
                 self.files,
             )

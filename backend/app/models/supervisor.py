@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+DISK_SILENT = "The disk of the models does not answer. Is it a network's, and is that there?"
 CLOSE_SLACK_S = 60
 """Beyond the deadlines of an unload: for a kernel that is slow to let go of a process."""
 
@@ -50,8 +51,8 @@ class Supervisor:
         """Requests may be sent to the replicas that are ready."""
         self.closed = False
         self._busy_with: State | None = None
-        self._told: Files = "none"
-        """What of the files is there, as it was published last."""
+        self._told: tuple[Files, bool] = "none", False
+        """What of the files was seen, as it was published last."""
         self._layout: tuple[tuple[int, ...], Replicas] | None = None
         """(GPU ids, replicas) of the running replicas, as they were asked for."""
         self._wake = asyncio.Event()
@@ -80,7 +81,7 @@ class Supervisor:
     # ---- requests ---------------------------------------------------------------------------
 
     def begin(self) -> None:
-        self._told = self._model.files.files
+        self._told = self._model.files.seen
         self._task = background(self._run(), f"model {self._model.key}")
 
     def wake(self) -> None:
@@ -171,10 +172,11 @@ class Supervisor:
         files = self._model.files
         if files.due_s <= 0:
             await files.look()
-        if files.files != self._told:
-            self._told = files.files
+        if files.seen != self._told:
+            self._told = files.seen
+            silent = ", as seen before: the disk does not answer" if files.stale else ""
             with self._surviving():
-                self._model.update_runtime("files", files.files)
+                self._model.update_runtime("files", files.files + silent)
 
     @property
     def idle_left_s(self) -> float | None:
@@ -251,8 +253,8 @@ class Supervisor:
             return False
         finally:
             self._busy_with = None
-        await self._unless_superseded(goal, model.files.look())
-        self._told = model.files.files
+        await self._unless_superseded(goal, model.files.look(patient=True))
+        self._told = model.files.seen
         if not model.downloaded:
             reason = (
                 f"{model.spec.source} was downloaded and yet not all of its files are there: were"
@@ -265,8 +267,11 @@ class Supervisor:
 
     async def _bring_up(self, goal: Goal) -> None:
         model = self._model
-        await self._unless_superseded(goal, model.files.look())
+        await self._unless_superseded(goal, model.files.look(patient=True))
         if not model.downloaded:
+            if model.files.stale:
+                await self._give_up(Failure(DISK_SILENT, code="disk_silent", at=time.time()))
+                return
             # before hours of downloading what nothing here can run
             if not await self._placed(goal, model.placer.require_gpu(goal.gpu_ids)):
                 return
