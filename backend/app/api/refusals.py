@@ -70,6 +70,7 @@ WORDS = {
     413: "Larger or longer than is allowed here.",
     415: "Not of a kind that is read here.",
     429: "The model's queue is full. Try again after `Retry-After` seconds.",
+    431: "The head of the request is larger than is read here.",
     500: "The gateway's own mistake; its log has more under the request id.",
     502: "The engine died or broke off.",
     503: "The model is loading, does not fit or failed, or the gateway is busy or shutting down.",
