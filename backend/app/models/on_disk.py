@@ -82,9 +82,14 @@ class OnDisk:
 
     async def _see(self, number: int) -> None:
         artifacts = self._model.artifacts
+
+        def there() -> tuple[str | None, bool]:
+            path = artifacts.path()
+            return path, path is not None or artifacts.has_any()
+
         seen: tuple[str | None, bool] = None, False
         try:
-            seen = await aside(None, lambda: (artifacts.path(), artifacts.has_any()))
+            seen = await aside(None, there)
         except Exception as exc:  # whatever a disk comes up with
             log.warning("%s: its files cannot be looked at: %s", self._model.key, exc)
         if artifacts is self._model.artifacts:  # else a reload gave it others meanwhile
