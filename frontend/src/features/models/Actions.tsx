@@ -1,5 +1,5 @@
 import { Button, Group, Tooltip } from "@mantine/core";
-import { useState } from "react";
+import { Fragment, useState } from "react";
 import { type Command, type Placement, useCommand } from "../../api/actions";
 import { toApiError } from "../../api/errors";
 import type { Gpu, Model } from "../../api/types";
@@ -33,40 +33,42 @@ export function Actions({ model, gpus }: { model: Model; gpus: Gpu[] }) {
   const [dialog, setDialog] = useState(false);
   const { run, running } = useModelCommand(model);
   const offered = OFFERED[model.state];
-  const placeable = offered.includes("load") || /ready|failed/.test(model.state);
+  const placeable = /ready|failed/.test(model.state);
 
   const label = (name: Command) => {
     if (name === "download" && model.runtime.downloaded) return t("models.verify");
     return t(`models.${name}`);
   };
 
-  const place = model.state === "ready" ? "models.move" : "models.place";
+  const placement = (
+    <Tooltip label={t(model.state === "ready" ? "models.move" : "models.place")}>
+      <Button
+        variant="default"
+        leftSection={<Icon name="chip" size={16} />}
+        loading={running === "load" && !offered.includes("load")}
+        onClick={() => setDialog(true)}
+      >
+        {t("models.placement")}
+      </Button>
+    </Tooltip>
+  );
 
   return (
     <Group gap="xs">
       {offered.map((name, index) => (
-        <Button
-          key={name}
-          variant={index === 0 && INVITING.has(model.state) ? "filled" : "default"}
-          leftSection={<Icon name={ICONS[name]} size={16} />}
-          loading={running === name}
-          onClick={() => run(name)}
-        >
-          {label(name)}
-        </Button>
-      ))}
-      {placeable && (
-        <Tooltip label={t(place)}>
+        <Fragment key={name}>
           <Button
-            variant="default"
-            leftSection={<Icon name="chip" size={16} />}
-            loading={running === "load" && !offered.includes("load")}
-            onClick={() => setDialog(true)}
+            variant={index === 0 && INVITING.has(model.state) ? "filled" : "default"}
+            leftSection={<Icon name={ICONS[name]} size={16} />}
+            loading={running === name}
+            onClick={() => run(name)}
           >
-            {t("models.placement")}
+            {label(name)}
           </Button>
-        </Tooltip>
-      )}
+          {name === "load" && placement}
+        </Fragment>
+      ))}
+      {placeable && placement}
       {dialog && (
         <LoadDialog
           model={model}
