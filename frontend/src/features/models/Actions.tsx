@@ -43,6 +43,7 @@ export function Actions({ model, gpus }: { model: Model; gpus: Gpu[] }) {
   const placement = (
     <Tooltip label={t(model.state === "ready" ? "models.move" : "models.place")}>
       <Button
+        px="sm"
         variant="default"
         leftSection={<Icon name="chip" size={16} />}
         loading={running === "load" && !offered.includes("load")}
@@ -58,6 +59,7 @@ export function Actions({ model, gpus }: { model: Model; gpus: Gpu[] }) {
       {offered.map((name, index) => (
         <Fragment key={name}>
           <Button
+            px="sm"
             variant={index === 0 && INVITING.has(model.state) ? "filled" : "default"}
             leftSection={<Icon name={ICONS[name]} size={16} />}
             loading={running === name}

@@ -96,15 +96,16 @@ function Facts({ model }: { model: Model }) {
     ...(restarts > 0 ? [t("models.restarts", { count: restarts })] : []),
   ];
   return (
-    <Text size="sm" mt={6}>
-      {facts.join(" · ")}
+    <>
+      <Text size="sm" mt={6}>
+        {facts.join(" · ")}
+      </Text>
       {model.idle_unload_at !== null && (
-        <span data-testid="idle" style={{ display: "inline-block", whiteSpace: "pre" }}>
-          {` · ${t("models.idleUnload")} `}
-          <Remaining at={model.idle_unload_at} />
-        </span>
+        <Text size="sm" c="dimmed" mt={2} data-testid="idle">
+          {t("models.idleUnload")} <Remaining at={model.idle_unload_at} />
+        </Text>
       )}
-    </Text>
+    </>
   );
 }
 

@@ -20,7 +20,7 @@ export const models = {
   restarts_one: "{{count}} restart",
   restarts_other: "{{count}} restarts",
   filesComplete: "All files are there and complete · {{time}}",
-  idleUnload: "without a request unloaded in",
+  idleUnload: "Without a request unloaded in",
   usual: "usually about {{time}} here",
   firstTime: "first load here: usual time not known yet",
   elapsed: "elapsed",

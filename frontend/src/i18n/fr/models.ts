@@ -24,7 +24,7 @@ export const models: Mirror<typeof en> = {
   restarts_one: "{{count}} redémarrage",
   restarts_other: "{{count}} redémarrages",
   filesComplete: "Tous les fichiers sont là et complets · {{time}}",
-  idleUnload: "sans requête, déchargé dans",
+  idleUnload: "Sans requête, déchargé dans",
   usual: "d’ordinaire environ {{time}} ici",
   firstTime: "premier chargement ici : durée encore inconnue",
   elapsed: "écoulées",
