@@ -126,6 +126,16 @@ def test_a_file_that_the_container_could_not_read(docker: Docker, name: str) -> 
     succeed(docker, **settings)
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="root may read what the container's user may not")
+def test_an_access_list_is_believed(docker: Docker) -> None:
+    secret = docker.work / ".env"
+    secret.touch(0o600)
+    docker.fake_command(
+        "ls", f"#!/bin/sh\necho '-rw-r-----+ 1 root root 0 Nov 26 03:00 {secret}'\n"
+    )
+    succeed(docker)
+
+
 def test_numbers_with_leading_zeros_are_decimal(docker: Docker) -> None:
     argv, _ = succeed(docker, DRAIN_S="08", ENGINE_TERM_S="09.5", HEALTH_WAIT_S="08")
     assert options(argv, "--stop-timeout") == ["37"]
