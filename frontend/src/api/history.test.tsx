@@ -49,3 +49,13 @@ it("forgets what is older than five minutes", () => {
   const kept = client.getQueryData<Sample[]>(keys.history);
   expect(kept?.map((sample) => sample.at / 1000)).toEqual([1299, 1301]);
 });
+
+it("knows by how much the gateway's clock is ahead, whatever the way here took", () => {
+  const client = new QueryClient();
+  const ahead = () => client.getQueryData<number>(keys.ahead);
+  vi.spyOn(Date, "now").mockReturnValue(1_000_000);
+  for (const late of [2, 0, 1]) putMachine(client, machine(1_600 - late));
+  expect(ahead()).toBe(600);
+  putMachine(client, machine(1_000)); // somebody has set it
+  expect(ahead()).toBe(0);
+});

@@ -24,6 +24,7 @@ const HISTORY_MS = 300_000;
 export const keys = {
   status: ["status"],
   history: ["local", "history"],
+  ahead: ["local", "ahead"],
   recalled: ["recalled"],
   connection: ["local", "connection"],
   served: ["served"],
@@ -75,6 +76,20 @@ function ofMachine({ at, gpus, system }: Machine): Sample {
   return asSample({ at, gpus, cpu_percent: system.cpu_percent });
 }
 
+/** Two clocks are rarely set alike; a jump of more than this is a clock that was set anew. */
+const CLOCK_JUMP_S = 5;
+
+/** A sample is from the past by as long as it took to get here: the freshest one tells the most. */
+function compareClocks(client: QueryClient, at: number): void {
+  const ahead = at - Date.now() / 1000;
+  client.setQueryData<number | null>(keys.ahead, (old) =>
+    old == null || Math.abs(ahead - old) > CLOCK_JUMP_S ? ahead : Math.max(ahead, old),
+  );
+}
+
+/** By how many seconds the gateway's clock is ahead of ours. */
+export const useClockAhead = (): number => useCached<number | null>(keys.ahead, null) ?? 0;
+
 /** Put a sample that the gateway has told us about where everybody looks. */
 export function putMachine(client: QueryClient, event: MachineEvent): void {
   const { traffic, ...machine } = event;
@@ -87,6 +102,7 @@ export function putMachine(client: QueryClient, event: MachineEvent): void {
     return { ...old, ...machine, models: Object.fromEntries(models) };
   });
   remember(client, [ofMachine(machine)]);
+  compareClocks(client, machine.at);
 }
 
 export function useStatus() {
@@ -96,6 +112,7 @@ export function useStatus() {
     queryFn: async ({ signal }) => {
       const status = await data(api.GET("/api/admin/status", { signal }));
       remember(client, [ofMachine(status)]);
+      compareClocks(client, status.at);
       return status;
     },
     refetchInterval: ({ state }) => {

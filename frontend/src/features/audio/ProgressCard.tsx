@@ -1,7 +1,7 @@
 import { Button, Card, Group, Text, Title } from "@mantine/core";
 import type { Stage } from "../../api/audio";
 import type { ServedModel } from "../../api/types";
-import { Elapsed } from "../../components/Elapsed";
+import { Stopwatch } from "../../components/Elapsed";
 import { Icon } from "../../components/Icon";
 import { ProgressBar } from "../../components/ProgressBar";
 import { StateBadge } from "../../components/StateBadge";
@@ -68,7 +68,7 @@ export function ProgressCard({ work, served, onStop }: Props) {
               : t(awaited.length > 0 ? "audio.stage.loads" : "audio.stage.works")}
         </Text>
         <Text size="sm" c="dimmed">
-          <Elapsed since={work.since} />
+          <Stopwatch since={work.since} />
         </Text>
       </Group>
       {stage.name !== "upload" && awaited.length > 0 && (

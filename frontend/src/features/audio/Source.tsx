@@ -2,7 +2,7 @@ import { Button, Card, Group, Stack, Text } from "@mantine/core";
 import type { Wanted } from "../../api/audio";
 import { useKept } from "../../api/kept-state";
 import type { ServedModel } from "../../api/types";
-import { Elapsed } from "../../components/Elapsed";
+import { Stopwatch } from "../../components/Elapsed";
 import { FileDrop } from "../../components/FileDrop";
 import { Icon } from "../../components/Icon";
 import { useText } from "../../i18n";
@@ -77,7 +77,7 @@ function Record({ onFile }: { onFile: (file: File) => void }) {
   if (state.phase === "recording")
     return (
       <Button color="red.8" leftSection={<Icon name="stop" size={16} />} onClick={stop}>
-        {t("audio.stopRecording")} · <Elapsed since={state.since} />
+        {t("audio.stopRecording")} · <Stopwatch since={state.since} />
       </Button>
     );
   return (
