@@ -71,6 +71,7 @@ for (const [language, words] of Object.entries(WORDS))
     const options = { language, path: `/${draw.name}`, width: 1280, height: 900 };
     const { page, close } = await visit(browser, process.env.DASHBOARD_URL, options);
     await draw(page, words);
+    await page.locator('.in-flight[data-busy="false"]').waitFor();
     // Nothing that only shows where the mouse or the focus is.
     await page.mouse.move(0, 0);
     await page.evaluate(() => {
