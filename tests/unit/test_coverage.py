@@ -86,6 +86,13 @@ def test_an_omission_in_the_middle_is_found_by_where_words_lie() -> None:
     assert missing(speech, PANGRAM) == ()
 
 
+def test_a_word_stretched_over_speech_hides_no_omission() -> None:
+    words = at((0, 0.5), (0.6, 1.0), (1.2, 9.8), (9.9, 10.4), (10.5, 11))
+    assert missing(at((0, 11)), "One two three four five", words) == tuple(at((2.2, 8.8)))
+    slow = at((0, 0.5), (0.6, 1.0), (1.2, 6.0), (6.1, 6.5), (6.6, 7))
+    assert missing(at((0, 7)), "One two three four five", slow) == ()
+
+
 def test_a_pause_between_words_is_no_omission() -> None:
     words = at((0, 1), (5, 6))
     assert missing(at((0, 6)), "Well then", words) == ()

@@ -24,6 +24,9 @@ UNWRITTEN = 4 * SAMPLE_RATE
 """Speech this long (ten words at an ordinary pace) with no word near it was omitted."""
 REACH = SAMPLE_RATE // 2
 """How far from its aligned place a word still accounts for speech."""
+LONGEST_WORD = 2 * SAMPLE_RATE
+"""A longer one was stretched by the aligner over speech that is not in the text: it accounts for
+half of this at either end."""
 WORTH_RETRYING = SAMPLE_RATE // 2
 """Less missing speech than this (a cough, a click) is reported but not decoded again."""
 
@@ -60,8 +63,16 @@ def missing(
         return tuple(speech)
     if words is None:
         return ()
-    unwritten = subtract(speech, [(start - REACH, end + REACH) for start, end in words])
+    unwritten = subtract(speech, [part for word in words for part in _accounted(*word)])
     return tuple(span for span in unwritten if span[1] - span[0] >= UNWRITTEN)
+
+
+def _accounted(start: int, end: int) -> list[Interval]:
+    """The stretches for which an aligned word stands."""
+    if end - start <= LONGEST_WORD:
+        return [(start - REACH, end + REACH)]
+    half = LONGEST_WORD // 2
+    return [(start - REACH, start + half), (end - half, end + REACH)]
 
 
 @dataclass
