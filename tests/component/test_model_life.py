@@ -95,7 +95,7 @@ def test_concurrent_first_requests_start_one_engine(tmp_path: Path) -> None:
     run(body)
 
 
-def test_a_load_that_dies_fails_with_code_and_last_lines(tmp_path: Path) -> None:
+def test_a_load_that_dies_fails_with_its_reason_code_and_last_lines(tmp_path: Path) -> None:
     async def body() -> None:
         async with fake_model(tmp_path, "--fake-exit-at-start 7") as model:
             with pytest.raises(ModelFailed) as failed:
@@ -105,6 +105,10 @@ def test_a_load_that_dies_fails_with_code_and_last_lines(tmp_path: Path) -> None
             assert model.state is State.FAILED
             assert model.failure is not None
             assert model.failure.exit_code == 7
+            assert model.failure.reason.endswith(
+                "exit code 7: ValueError: No available memory for the cache blocks."
+            )
+            assert "memory" not in failed.value.message  # that is for operators
             assert model.failure.log_tail
             assert model.why_not()
             # refused at once while the failure is fresh; nothing is started for it
@@ -232,7 +236,7 @@ def test_requests_that_give_up_soon_hide_no_stopped_engine(tmp_path: Path) -> No
             replica = model.replicas[0]
 
             async def impatient() -> None:
-                while replica.client is not None:
+                while replica.client is not None and not replica.restarts:
                     replica.enter()
                     try:
                         await asyncio.sleep(0.2)

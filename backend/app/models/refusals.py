@@ -10,6 +10,7 @@ RETRY_S = 5.0
 
 _PLAIN = {
     "not_started": "its engine cannot be started.",
+    "engine_crashed": "its engine ended.",
     "files_missing": "its files are not there.",
     "gpu_unreadable": "the GPUs cannot be read.",
     "disk_full": "the disk for models is full.",

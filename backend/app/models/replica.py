@@ -21,6 +21,7 @@ from backend.app.engines.launcher import Engine, EngineSpec, Exit, Launcher, Lau
 from backend.app.engines.ready import EngineExited, ReadyTimeout, healthy, wait_ready
 from backend.app.errors import EngineError, GatewayError, Unavailable
 from backend.app.hub.disk import on_disk
+from backend.app.models.last_words import reason_in
 from backend.app.models.meter import Gauge
 from backend.app.models.placement import Grant
 from backend.app.models.state import Failure, Phase, Progress, State
@@ -106,6 +107,7 @@ class Replica:
         self.loading_since: float | None = None
         self.last_load_s: float | None = None
         self.cache_bytes: int | None = None
+        self._last_words: str | None = None
         """What this life's engine keeps of each GPU for its cache, if it said so."""
         self.engine: Engine | None = None
         self.client: EngineClient | None = None
@@ -205,7 +207,7 @@ class Replica:
         """From launch to gone. Returns when a stop was asked for, raises _Broken otherwise."""
         assert self.grant is not None
         began = time.monotonic()
-        self.cache_bytes = None
+        self.cache_bytes = self._last_words = None
         self.loading_since = time.time()
         self._set(State.LOADING, "loading", Progress(Phase.STARTING))
         try:
@@ -248,7 +250,7 @@ class Replica:
         try:
             await wait_ready(engine, lambda: healthy(client), limits.engine_start_s)
         except EngineExited as exc:
-            raise self._crashed(exc.exit, "while starting") from exc
+            raise self._crashed(exc.exit, "while starting", self._last_words) from exc
         except ReadyTimeout as exc:
             reason = f"It was not ready within {limits.engine_start_s:.0f} s (ENGINE_START_S)."
             raise _Broken(self._failure(reason, engine, code="start_timeout")) from exc
@@ -358,6 +360,7 @@ class Replica:
     def _on_line(self, line: str) -> None:
         if self.state is State.LOADING:
             self.cache_bytes = self._recipe.cache_bytes(line) or self.cache_bytes
+            self._last_words = reason_in(line) or self._last_words
             progress = self._recipe.parse_line(line)
             if progress is not None and progress != self.progress:
                 self._set(State.LOADING, "progress", progress)
@@ -374,9 +377,9 @@ class Replica:
             at=time.time(),
         )
 
-    def _crashed(self, exit: Exit, when: str) -> _Broken:
+    def _crashed(self, exit: Exit, when: str, said: str | None = None) -> _Broken:
         assert self.engine is not None
-        reason = f"The engine ended {when} with {exit}."
+        reason = f"The engine ended {when} with {exit}" + (f": {said}" if said else ".")
         return _Broken(self._failure(reason, self.engine, code="engine_crashed", exit=exit))
 
     def _set(self, state: State, action: str, progress: Progress | None = None) -> None:

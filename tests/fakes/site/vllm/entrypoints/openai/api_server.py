@@ -95,6 +95,7 @@ async def serve(options: argparse.Namespace) -> int:
 def main() -> int:
     options = parse()
     if options.fake_exit_at_start is not None:
+        say("(EngineCore pid=7) ValueError: No available memory for the cache blocks.")
         say("RuntimeError: Engine core initialization failed. See root cause above.")
         return int(options.fake_exit_at_start)
     if options.fake_spawn_orphan:
