@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backend.app.errors import Unavailable
+from backend.app.hub import disk as disk_of_models
 from backend.app.hub.disk import on_disk
 from backend.app.hub.local import LocalFiles
 from backend.app.models import on_disk as eyes
+from backend.app.models import placer
 from backend.app.models.base import BaseModelWrapper
 from backend.app.models.state import State
-from tests.support.models import fake_model
+from tests.support.machines import Machine
+from tests.support.models import fake_model, fake_models
 
 
 def run(body: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -141,6 +146,68 @@ def test_what_went_while_the_disk_was_away_shows_once_it_is_back(tmp_path: Path)
     run(body)
 
 
+def test_another_source_is_looked_at_though_the_first_hangs(tmp_path: Path) -> None:
+    """And what was seen of the first one is not taken for it."""
+
+    async def body() -> None:
+        async with fake_model(tmp_path) as model:
+            first = Disk(str(tmp_path / "model"))
+            await on(first, model)
+            with first.silent():
+                await model.files.look()
+                second = tmp_path / "second"
+                spec = replace(model.spec, source=str(second))
+                model.configuration.take_on(spec, LocalFiles(str(second)))
+                await model.settled(model.load(), 20)
+                assert model.failure is not None
+                assert "second" in model.failure.reason
+                (tmp_path / "model").rename(second)
+                await model.settled(model.load(), 20)
+                assert model.state is State.READY
+                assert model.model_path == str(second)
+
+    run(body)
+
+
+def test_the_disk_of_one_model_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening a pipe that nobody writes to blocks."""
+    monkeypatch.setattr(placer, "OTHERS_S", 0.1)
+    machine = Machine(tmp_path, 1)
+    small = {"weights": 1 << 30}
+
+    async def body() -> None:
+        models = {"qwen": small, "other": small}
+        async with fake_models(tmp_path, models, read=machine.read) as registry:
+            config = tmp_path / "model" / "config.json"
+            config.unlink()
+            os.mkfifo(config)
+            other = registry.get("other")
+            await other.settled(other.load(), 20)
+            assert other.state is State.READY
+
+    run(body)
+
+
+def test_what_changes_during_a_look_is_looked_at_again(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fake_model(tmp_path) as model:
+            disk = Disk(str(tmp_path / "model"))
+            await on(disk, model)
+            seeing, looks = eyes.OnDisk(model), disk.looks
+            with disk.silent():
+                looking = asyncio.ensure_future(seeing.look())
+                while disk.looks == looks:  # noqa: ASYNC110 - a thread does it
+                    await asyncio.sleep(0)
+                seeing.forget()
+            await looking
+            assert seeing.files == "complete"
+            assert seeing.due_s <= 0
+
+    run(body)
+
+
 def test_a_look_begins_after_it_was_asked_for(tmp_path: Path) -> None:
     """Whoever joined the look that is under way might be told of files that just went."""
 
@@ -168,6 +235,24 @@ def test_who_needs_the_disk_is_told_that_it_does_not_answer() -> None:
         with pytest.raises(ValueError, match="invalid literal"):
             await on_disk(lambda: int("x"))
         assert await on_disk(lambda: 7) == 7
+
+    run(body)
+
+
+def test_a_disk_that_hangs_takes_only_so_many_threads() -> None:
+    async def body() -> None:
+        answer = threading.Event()
+        for _ in range(disk_of_models.MOST_AT_ONCE):
+            with pytest.raises(Unavailable, match="within"):
+                await on_disk(lambda: answer.wait(60), 0)
+        with pytest.raises(Unavailable, match="those who asked before"):
+            await on_disk(lambda: answer.wait(60), 0)
+        answer.set()
+        while True:  # until the first of the threads has ended
+            with contextlib.suppress(Unavailable):
+                assert await on_disk(lambda: 7) == 7
+                return
+            await asyncio.sleep(0)
 
     run(body)
 

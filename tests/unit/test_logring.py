@@ -100,6 +100,7 @@ def test_the_file_rotates_once_full(tmp_path: Path) -> None:
         file.write([word])
     file.close()
     file.write(["too late"])
+    file.written()
     assert path.read_text() == "a line that is longer than the file\n"
     assert path.with_name("engine.log.1").read_text() == "third\n"
 
@@ -116,6 +117,8 @@ def test_a_disk_that_hangs_costs_lines_and_no_time(
     for number in range(5):
         file.write([f"line {number}"])
     file.close()
+    file.written()
+    assert file._writer.is_alive(), "whoever waits for the rest does not wait for ever"
     with path.open("rb", buffering=0) as reader, caplog.at_level("WARNING"):
         for number in range(3):
             assert reader.readline() == f"line {number}\n".encode()

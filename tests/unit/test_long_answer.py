@@ -134,6 +134,18 @@ def test_work_that_is_stopped_before_it_answers(by: Any, status: int) -> None:
     run_clean("asyncio", scenario)
 
 
+def test_a_stopped_stream_whose_client_reads_no_more() -> None:
+    async def scenario() -> None:
+        answer, client = Answer(Settings(client_write_s=1), frames, streams=True), Client(room=2)
+        answering = asyncio.ensure_future(answered(answer, client))
+        await client.full.wait()
+        answer.record.cancel("operator")
+        await answering
+        assert outcome(answer) == ("cancelled", 503, "operator")
+
+    run_clean("asyncio", scenario)
+
+
 def test_a_stream_that_is_stopped_says_so_in_an_event() -> None:
     async def begins(answer: Answer) -> None:
         await answer.send_start(200, SSE_HEADERS)

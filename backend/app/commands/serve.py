@@ -20,7 +20,7 @@ from backend.app.admin_key import base_url
 from backend.app.api.deps import Gateway
 from backend.app.commands.listen import bind, uvicorn_config
 from backend.app.config import ConfigError, Settings
-from backend.app.errors import Draining
+from backend.app.errors import Draining, Unavailable
 from backend.app.main import create_app
 from backend.app.setting_names import strangers
 
@@ -98,7 +98,10 @@ class GatewayServer(uvicorn.Server):
 
     async def _reloaded(self) -> None:
         with contextlib.suppress(ConfigError, Draining):  # in the log, and nothing has changed
-            await self._gateway.reload()
+            try:
+                await self._gateway.reload()
+            except Unavailable as exc:
+                log.error("nothing was read: %s", exc)
 
     def _begin_drain(self, sig: int) -> None:
         log.info("%s: shutting down; a second signal does not wait", signal.Signals(sig).name)

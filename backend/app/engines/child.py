@@ -187,6 +187,7 @@ class LocalEngine:
             self._lifeline.close()
             pump.cancel()
         await asyncio.wait({pump})
+        await aside(None, self._log.written)
         shutil.rmtree(self._directory, ignore_errors=True)  # what the guard could not
         self._gone_at = self._loop.time()
         if not self.started.done():

@@ -91,10 +91,13 @@ class LogFile:
             self._lost += len(lines)
 
     def close(self) -> None:
-        """Returns when all of it is written, or the disk is too slow for that."""
+        """No more will come."""
         self._closed = True
         with contextlib.suppress(Full):  # then the writer sees that it is closed
             self._waiting.put_nowait(None)
+
+    def written(self) -> None:
+        """Blocking: returns when all of it is written, or the disk is too slow for that."""
         self._writer.join(CLOSE_S)
 
     def _run(self) -> None:
@@ -158,6 +161,11 @@ class EngineLog:
         self._take(self._splitter.flush())
         if self._file is not None:
             self._file.close()
+
+    def written(self) -> None:
+        """Blocking: returns when the file has all of it, or its disk is too slow for that."""
+        if self._file is not None:
+            self._file.written()
 
     def tail(self, lines: int) -> list[str]:
         return list(islice(self._lines, max(0, len(self._lines) - max(0, lines)), None))

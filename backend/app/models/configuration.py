@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from backend.app.models.change import needs_engine, shown, without_engine
 from backend.app.models.contracts import Artifacts, Goal
+from backend.app.models.on_disk import OnDisk
 from backend.app.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Configuration:
         if self._waiting is not None:
             self._model.artifacts.release()
             (spec, self._model.artifacts), self._waiting = self._waiting, None
-            self._model.files.forget()
+            self._model.files = OnDisk(self._model)  # what is known is of the files before
             self._put_in_force(spec)
 
     def release(self) -> None:

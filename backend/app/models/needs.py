@@ -8,6 +8,7 @@ and never less than a model of fixed size was ever seen to take.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -36,6 +37,13 @@ def weight_bytes(path: str) -> int:
     return sum(f.stat().st_size for kind in kinds for f in root.rglob(kind))
 
 
+def _weights(path: str | None) -> int:
+    if path is not None:
+        with contextlib.suppress(OSError):  # gone since they were seen
+            return weight_bytes(path)
+    return UNKNOWN_WEIGHTS
+
+
 class Needs:
     """Remembers over restarts, in `directory`/.memory.json; without a directory only until then."""
 
@@ -53,8 +61,7 @@ class Needs:
         if learned:
             fixed = int(learned["fixed"])
         else:
-            weights = weight_bytes(path) if path else UNKNOWN_WEIGHTS
-            fixed = int(weights * 1.05) + (0 if elastic else RESERVE_BYTES)
+            fixed = int(_weights(path) * 1.05) + (0 if elastic else RESERVE_BYTES)
         need = fixed + ACTIVATION_BYTES + least_cache
         return need if elastic else max(need, int(learned.get("peak", 0)))
 

@@ -41,6 +41,8 @@ class OnDisk:
         self._begun = 0
         self._ended = 0
         """Numbers of the newest look that has begun, and that has ended."""
+        self._forgotten = 0
+        """Number of the newest look that may have passed what changed."""
         self._looking: asyncio.Task[None] | None = None
 
     @property
@@ -55,8 +57,8 @@ class OnDisk:
         return self.files, self.stale
 
     def forget(self) -> None:
-        """The files are others now, or changed: look again soon."""
-        self._at = float("-inf")
+        """The files changed: look again soon."""
+        self._at, self._forgotten = float("-inf"), self._begun
 
     @property
     def due_s(self) -> float:
@@ -92,8 +94,8 @@ class OnDisk:
             seen = await aside(None, there)
         except Exception as exc:  # whatever a disk comes up with
             log.warning("%s: its files cannot be looked at: %s", self._model.key, exc)
-        if artifacts is self._model.artifacts:  # else a reload gave it others meanwhile
-            self.path, self.any = seen
+        self.path, self.any = seen
+        if number > self._forgotten:
             self._at = time.monotonic()
         self._ended = number
         if self.stale:

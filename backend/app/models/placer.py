@@ -23,6 +23,7 @@ from backend.app.models.ledger import Ledger
 from backend.app.models.meter import Meter
 from backend.app.models.needs import Needs
 from backend.app.models.placement import Grant, NoRoom, Refused, Replicas, Wish, free_on
+from backend.app.waiting import aside
 
 if TYPE_CHECKING:
     from backend.app.models.base import BaseModelWrapper
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+OTHERS_S = 2.0
+"""How long the files of models may be looked at that are not to be placed now."""
 READ_S = 30.0
 """How long the GPUs may take to answer before a model is refused."""
 ATTEMPTS = 3
@@ -134,7 +137,10 @@ class Placer:
         hold: bool = True,
     ) -> Decision:
         async with self._turn:
-            wish, awaited = await on_disk(partial(self._wishes, model, ids, replicas))
+            placed = self.ledger.models() | {model.key}
+            others = [m for m in self._registry().serving.values() if m.key not in placed]
+            wish = await on_disk(partial(self._wish, model, ids, replicas))
+            awaited = await asyncio.gather(*map(self._awaited, others))
             reading = await self._look()
             if not reading.gpus:
                 self._check_without_gpu(reading, ids)
@@ -155,28 +161,29 @@ class Placer:
                 self.meter.changed()
             return decision
 
-    def _wishes(
-        self, model: BaseModelWrapper, ids: Sequence[int], replicas: Replicas
-    ) -> tuple[Wish, list[Wish]]:
-        """What is to be placed, and for whom else room should be left. Looks at files."""
+    def _wish(self, model: BaseModelWrapper, ids: Sequence[int], replicas: Replicas) -> Wish:
+        """What is to be placed. Looks at files."""
+        return Wish(
+            model.key,
+            self._need(model, model.files.path),
+            tuple(model.legal_sizes()),
+            tuple(ids),
+            replicas,
+            model.elastic,
+            model.own_share(),
+        )
 
-        def wish(of: BaseModelWrapper, ids: Sequence[int], replicas: Replicas) -> Wish:
-            cache, elastic = of.least_cache, of.elastic
-            need = self._needs.of(of.spec, of.files.path, least_cache=cache, elastic=elastic)
-            return Wish(
-                of.key,
-                need,
-                tuple(of.legal_sizes()),
-                tuple(ids),
-                replicas,
-                elastic,
-                of.own_share(),
-            )
+    async def _awaited(self, other: BaseModelWrapper) -> Wish:
+        """What another that is not loaded would want. Its disk may hang: we do not wait for it."""
+        path = None if other.files.stale else other.files.path
+        try:
+            need = await aside(OTHERS_S, partial(self._need, other, path))
+        except asyncio.TimeoutError:
+            need = self._need(other, None)
+        return Wish(other.key, need, ids=other.preferred_device_ids, elastic=other.elastic)
 
-        placed = self.ledger.models() | {model.key}
-        others = [m for m in self._registry().serving.values() if m.key not in placed]
-        awaited = [wish(m, m.preferred_device_ids, 1) for m in others]
-        return wish(model, ids, replicas), awaited
+    def _need(self, of: BaseModelWrapper, path: str | None) -> int:
+        return self._needs.of(of.spec, path, least_cache=of.least_cache, elastic=of.elastic)
 
     async def _look(self) -> Reading:
         try:

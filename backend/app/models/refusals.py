@@ -16,6 +16,8 @@ _PLAIN = {
     "disk_full": "the disk for models is full.",
     "cache_unusable": "the directory for models cannot be used.",
     "download_failed": "the download went wrong.",
+    "download_stalled": "the download stood still.",
+    "hub_unreachable": "the Hub cannot be reached.",
 }
 """What a client is told of failures whose reasons name places on this machine, or may."""
 

@@ -107,8 +107,9 @@ class Replica:
         self.loading_since: float | None = None
         self.last_load_s: float | None = None
         self.cache_bytes: int | None = None
-        self._last_words: str | None = None
         """What this life's engine keeps of each GPU for its cache, if it said so."""
+        self._last_words: str | None = None
+        """Why it could not start, if it said so."""
         self.engine: Engine | None = None
         self.client: EngineClient | None = None
         self._busy_since = 0.0
@@ -212,6 +213,8 @@ class Replica:
         self._set(State.LOADING, "loading", Progress(Phase.STARTING))
         try:
             spec = await on_disk(partial(self._recipe.engine_spec, self.index, self.grant))
+            if self._stop.is_set():
+                return
             engine = await self._launcher.launch(replace(spec, on_line=self._on_line))
         except (LaunchError, Unavailable) as exc:
             raise _Broken(Failure(str(exc), code="not_started", at=time.time())) from exc

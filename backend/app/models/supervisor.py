@@ -255,6 +255,9 @@ class Supervisor:
             self._busy_with = None
         await self._unless_superseded(goal, model.files.look(patient=True))
         self._told = model.files.seen
+        if model.files.stale:
+            await self._give_up(Failure(DISK_SILENT, code="disk_silent", at=time.time()))
+            return False
         if not model.downloaded:
             reason = (
                 f"{model.spec.source} was downloaded and yet not all of its files are there: were"

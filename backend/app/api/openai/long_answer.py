@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import contextlib
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -16,6 +17,7 @@ from backend.app.config import Settings
 from backend.app.errors import Draining, GatewayError, Unavailable
 from backend.app.middleware import send_rest_of
 from backend.app.services.activity import Outcome, Record
+from backend.app.waiting import within
 
 COMMENT = b": still working\n\n"
 """An SSE comment: proxies see traffic, clients ignore it."""
@@ -99,6 +101,10 @@ class LongAnswer(Response, abc.ABC):
             )
         if not (self._started and self.streams):
             raise error
+        with contextlib.suppress(asyncio.TimeoutError):  # it reads nothing
+            await within(self.limits.client_write_s, self._end_with(error))
+
+    async def _end_with(self, error: GatewayError) -> None:
         await self.send_error(error)
         await self.send_body(b"", more=False)
 
