@@ -102,9 +102,13 @@ else
     user=$(id -u):$(id -g)
     [ "${user%%:*}" != 0 ] || user=1000:1000
 fi
-[ "${user%%:*}" != 0 ] || [ -n "${CONTAINER_USER:-}" ] ||
+if [ "${user%%:*}" = 0 ] && [ -z "${CONTAINER_USER:-}" ]; then
+    others=$(find "$models" -mindepth 1 -maxdepth 1 ! -name 'models--*' ! -name '.*' -print -quit 2>&1)
+    [ -z "$others" ] || die "MODEL_CACHE_DIR=$models belongs to root and holds more than models, such as" \
+        "  $others" "Give the models a directory of their own."
     die "MODEL_CACHE_DIR=$models belongs to root, and the gateway does not run as root. Run:" \
         "  sudo chown -R 1000:1000 $models" "(CONTAINER_USER=0:0 insists on root.)"
+fi
 
 make_directory() {
     [ ! -d "$1" ] || return 0

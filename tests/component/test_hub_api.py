@@ -134,12 +134,13 @@ def test_a_token_is_set_checked_and_cleared(admin: Admin, caplog: pytest.LogCapt
     assert TOKEN not in caplog.text
 
 
-def test_a_token_that_the_hub_does_not_know_is_refused(admin: Admin) -> None:
+@pytest.mark.parametrize("wrong", ["hf_wrongwrong", "", " "])
+def test_a_token_that_can_be_none_is_refused(admin: Admin, wrong: str) -> None:
+    """The Hub does not know it, or a variable was not set: the one before is kept."""
+
     async def body() -> None:
         await admin.ask("POST", "/huggingface/token", json={"token": TOKEN})
-        status, told = await admin.ask(
-            "POST", "/huggingface/token", json={"token": "hf_wrongwrong"}
-        )
+        status, told = await admin.ask("POST", "/huggingface/token", json={"token": wrong})
         assert status == 400
         assert told["error"]["code"] == "invalid_token"
         assert "hf_wrongwrong" not in str(told)

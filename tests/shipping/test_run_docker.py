@@ -138,6 +138,11 @@ def test_models_of_root_are_refused_with_the_cure(docker: Docker) -> None:
     assert code == 1
     assert f"sudo chown -R 1000:1000 {models}\n" in output
     assert not docker.calls("run")
+    (models / "etc").mkdir()
+    code, output = run(docker)
+    assert code == 1
+    assert "chown" not in output, "it is more than the models'"
+    assert f"{models}/etc" in output
     os.chown(docker.work / "logs", 0, 0)
     argv, _ = succeed(docker, CONTAINER_USER="0:0")
     assert options(argv, "--user") == ["0:0"]

@@ -26,6 +26,12 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _T = TypeVar("_T")
 
 
+def default_directory() -> Path:
+    """Where recordings wait without SPOOL_DIR."""
+    usual = Path("/var/tmp")
+    return usual if os.access(usual, os.W_OK) else Path(tempfile.gettempdir())
+
+
 class Spool:
     """A directory and a budget in bytes. For use by one event loop."""
 
@@ -34,9 +40,7 @@ class Spool:
 
         Raises ConfigError when no file can be made there.
         """
-        fallback = Path("/var/tmp")
-        usable = fallback if os.access(fallback, os.W_OK) else Path(tempfile.gettempdir())
-        self.directory = directory or usable
+        self.directory = directory or default_directory()
         self.budget = budget
         self.used = 0
         try:

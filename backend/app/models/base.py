@@ -38,6 +38,13 @@ from backend.app.waiting import within
 
 log = logging.getLogger(__name__)
 
+LEVELS = {
+    "broken": logging.WARNING,
+    "restarting": logging.WARNING,
+    "failed": logging.ERROR,
+}
+"""Of the steps that an operator should see whatever the log leaves out."""
+
 
 class BaseModelWrapper(abc.ABC):
     """Subclasses say how to run and prove their engine; `replica.Recipe` has their contracts."""
@@ -190,7 +197,8 @@ class BaseModelWrapper(abc.ABC):
         self.runtime.progress = progress
         if action != "progress":
             self.runtime.status = f"{action}: {detail}" if detail else action
-            log.info("%s: %s%s", replica or self.key, action, f": {detail}" if detail else "")
+            said = f"{action}: {detail}" if detail else action
+            log.log(LEVELS.get(action, logging.INFO), "%s: %s", replica or self.key, said)
         self.runtime.note(action, detail, replica)
         self._wake_waiting()
         self._publish("model", self.snapshot() | {"action": action})

@@ -236,12 +236,15 @@ def _words(
 def _sentences(
     segments: Sequence[dict[str, Any]], words: Sequence[Word], text: str, padding_s: float
 ) -> tuple[Sentence, ...]:
-    """NeMo's segments with their words; one for all where they do not add up to the text."""
+    """NeMo's segments with their words; one for all where they do not add up to the text, none
+    where it placed no word: then nothing is known of where they are.
+    """
+    if not words:
+        return ()
     counts = [len(segment["segment"].split()) for segment in segments]
     joined = " ".join(segment["segment"] for segment in segments)
     if sum(counts) != len(words) or joined.split() != text.split():
-        span = (words[0].start, words[-1].end) if words else (0.0, 0.0)
-        return (Sentence(text, *span, tuple(words)),)
+        return (Sentence(text, words[0].start, words[-1].end, tuple(words)),)
     sentences, first = [], 0
     for segment, count in zip(segments, counts, strict=True):
         own = tuple(words[first : first + count])

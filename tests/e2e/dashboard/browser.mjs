@@ -69,6 +69,8 @@ export async function shot(page, name, options = {}) {
 
 /** What axe finds, as readable lines; empty is what is wanted. */
 export async function violations(page) {
+  await page.mouse.move(0, 0); // a tooltip is in no landmark
+  await page.getByRole("tooltip").first().waitFor({ state: "detached" });
   const more = { rules: { "target-size": { enabled: true } } };
   const { violations: found } = await new AxeBuilder({ page }).options(more).analyze();
   return found.map(({ id, nodes }) => {

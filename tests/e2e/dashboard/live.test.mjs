@@ -75,6 +75,7 @@ test("a change in the gateway is on the screen at once", async (t) => {
   t.after(() => running.close());
   const { page, close } = await visit(browser, running.url, { path: "/models" });
   await page.locator('[data-phase="live"]').waitFor();
+  await page.locator("[data-model=qwen]").waitFor();
   await page.evaluate(() => {
     window.seen = [];
     const card = document.querySelector("[data-model=qwen]");

@@ -82,6 +82,12 @@ async def set_token(wanted: TokenRequest, gateway: Gate) -> Any:
     """
     hub = gateway.hub
     token = wanted.token.get_secret_value().strip() if wanted.token else None
+    if token == "":
+        raise InvalidRequest(
+            "An empty token: is its variable set? null clears the one that is kept.",
+            param="token",
+            code="invalid_token",
+        )
     hub.identity.forget()
     if token and (await hub.identity.whoami(token)).valid is False:
         raise InvalidRequest(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import glob
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from backend.app import COMMAND
+from backend.app.audio.spool import default_directory
 from backend.app.commands.configured import files_of
 from backend.app.commands.doctor.patient import Patient, cannot_write, nearest
 from backend.app.commands.doctor.report import Line, fail, ok, size, warn
@@ -28,7 +28,7 @@ def directories(patient: Patient) -> list[Line]:
     settings = patient.settings
     cache = user_dir("cache") / "models"
     state = user_dir("state")
-    spool = settings.spool_dir or Path(tempfile.gettempdir())
+    spool = settings.spool_dir or default_directory()
     return [
         _directory(
             "MODEL_CACHE_DIR", settings.model_cache_dir, _set(patient, "model_cache_dir"), cache

@@ -2,6 +2,9 @@
 import type { Kind } from "../../lib/endpoints";
 import { chatSnippets, formSnippets, type Snippets, type Target } from "../../lib/snippets";
 
+const RED_SQUARE =
+  "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAIAAAD8GO2jAAAAKElEQVR4nO3NsQ0AAAzCMP5/un0CNkuZ41wybXsHAAAAAAAAAAAAxR4yw/wuPL6QkAAAAABJRU5ErkJggg==";
+
 export type Task =
   | "chat"
   | "stream"
@@ -33,7 +36,7 @@ export function snippetsOf(task: Task, model: string, target: Target): Snippets 
     );
   switch (task) {
     case "chat":
-      return chatSnippets({ model, messages: user("Say hello in three languages.") }, target);
+      return chatSnippets({ model, messages: user("What is the capital of France?") }, target);
     case "stream":
       return chatSnippets(
         { model, messages: user("Tell me a short story."), stream: true },
@@ -44,8 +47,8 @@ export function snippetsOf(task: Task, model: string, target: Target): Snippets 
         {
           model,
           messages: user([
-            { type: "image_url", image_url: { url: "https://example.com/picture.jpg" } },
-            { type: "text", text: "What is in this picture?" },
+            { type: "image_url", image_url: { url: RED_SQUARE } },
+            { type: "text", text: "What colour is this image?" },
           ]),
         },
         target,
