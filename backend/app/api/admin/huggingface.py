@@ -81,7 +81,7 @@ async def set_token(wanted: TokenRequest, gateway: Gate) -> Any:
     Models whose download failed for lack of a token are tried again.
     """
     hub = gateway.hub
-    token = wanted.token.get_secret_value().strip() if wanted.token else None
+    token = None if wanted.token is None else wanted.token.get_secret_value().strip()
     if token == "":
         raise InvalidRequest(
             "An empty token: is its variable set? null clears the one that is kept.",
