@@ -1,7 +1,7 @@
-/** What an operator does to a model; the answer is its newest state. */
+/** What an operator does to a model. The stream may have told of more by the time of the answer. */
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { api, data } from "./client";
-import { keys, putModel } from "./queries";
+import { keys } from "./queries";
 import type { Model } from "./types";
 
 export type Command = "download" | "load" | "unload" | "cancel";
@@ -26,7 +26,7 @@ export function useCommand(key: string) {
   return useMutation({
     mutationFn: ({ name, placement }: { name: Command; placement?: Placement }) =>
       command(key, name, placement),
-    onSuccess: (model) => putModel(client, model),
+    onSettled: () => void client.invalidateQueries({ queryKey: keys.status }),
   });
 }
 

@@ -31,7 +31,10 @@ export function followEvents(
   const tell = (next: Connection) => client.setQueryData(keys.connection, next);
 
   const apply = ({ event, data, id }: SseEvent) => {
-    if (id !== null) lastId = id;
+    if (id !== null) {
+      lastId = id;
+      client.setQueryData(keys.heard, Number(id));
+    }
     if (event === "machine") putMachine(client, JSON.parse(data) as MachineEvent);
     else if (event === "snapshot") {
       const { models, draining } = JSON.parse(data) as Pick<Status, "models" | "draining">;
@@ -107,6 +110,7 @@ export function followEvents(
   };
   const newKey = () => {
     lastId = null;
+    client.setQueryData(keys.heard, 0);
     tell({ phase: "connecting", since: Date.now() });
     void client.resetQueries({ predicate: (query) => query.queryKey[0] !== "local" });
     restart();

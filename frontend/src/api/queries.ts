@@ -27,6 +27,7 @@ export const keys = {
   ahead: ["local", "ahead"],
   recalled: ["recalled"],
   connection: ["local", "connection"],
+  heard: ["local", "heard"],
   served: ["served"],
   requests: ["requests"],
 } as const;
@@ -105,12 +106,23 @@ export function putMachine(client: QueryClient, event: MachineEvent): void {
   compareClocks(client, machine.at);
 }
 
+const askStatus = (signal: AbortSignal) => data(api.GET("/api/admin/status", { signal }));
+
+/** An answer may be overtaken by events: of the models, the stream's word is then the newer one. */
+async function newestStatus(client: QueryClient, signal: AbortSignal): Promise<Status> {
+  const status = await askStatus(signal);
+  if (status.last_event_id >= (client.getQueryData<number>(keys.heard) ?? 0)) return status;
+  const told = client.getQueryData<Status>(keys.status);
+  if (!told) return askStatus(signal); // there was nothing yet for the events to change
+  return { ...status, models: told.models, draining: told.draining };
+}
+
 export function useStatus() {
   const client = useQueryClient();
   return useQuery({
     queryKey: keys.status,
     queryFn: async ({ signal }) => {
-      const status = await data(api.GET("/api/admin/status", { signal }));
+      const status = await newestStatus(client, signal);
       remember(client, [ofMachine(status)]);
       compareClocks(client, status.at);
       return status;
@@ -158,11 +170,17 @@ export function useCached<T>(queryKey: readonly unknown[], initial: T): T {
 }
 
 export function useServed() {
+  const client = useQueryClient();
   return useQuery({
     queryKey: keys.served,
     queryFn: async ({ signal }) => {
       const answer = await data(api.GET("/v1/models", { signal }));
-      return (answer as unknown as { data: ServedModel[] }).data;
+      const live = client.getQueryData<Connection>(keys.connection)?.phase === "live";
+      const told = live ? client.getQueryData<Status>(keys.status)?.models : undefined;
+      return (answer as unknown as { data: ServedModel[] }).data.map((entry) => ({
+        ...entry,
+        state: told?.[entry.root]?.state ?? entry.state,
+      }));
     },
     // An operator hears of changes by the stream; who has an inference key only has to ask.
     refetchInterval: SERVED_MS,

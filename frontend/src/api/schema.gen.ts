@@ -1557,6 +1557,11 @@ export interface components {
             /** Draining */
             draining: boolean;
             /**
+             * Last Event Id
+             * @description The newest event of `/api/admin/events` that this state knows of; as `Last-Event-ID` it brings those that followed.
+             */
+            last_event_id: number;
+            /**
              * At
              * @description Unix time of the sample of GPUs and system.
              */

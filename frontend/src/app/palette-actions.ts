@@ -3,7 +3,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { command } from "../api/actions";
 import { toApiError } from "../api/errors";
-import { keys, putModel, useStatus } from "../api/queries";
+import { keys, useStatus } from "../api/queries";
 import type { Model } from "../api/types";
 import type { IconName } from "../components/Icon";
 import { useOpenKeyDialog } from "../components/key-dialog";
@@ -45,17 +45,15 @@ export function usePaletteActions(onHelp: () => void): PaletteAction[] {
     if (!wanted) return [];
     const run = () => {
       void navigate({ to: "/models" });
-      command(key, wanted).then(
-        (answer) => putModel(client, answer),
-        (error) => {
-          void client.invalidateQueries({ queryKey: keys.status });
+      command(key, wanted)
+        .catch((error) =>
           notify({
             title: t("models.failedCommand", { model: key }),
             message: toApiError(error).message || t("common.unreachable"),
             bad: true,
-          });
-        },
-      );
+          }),
+        )
+        .finally(() => client.invalidateQueries({ queryKey: keys.status }));
     };
     const label = t(`shell.palette.${wanted}`, { model: key });
     return [{ id: `${wanted} ${key}`, icon: wanted === "load" ? "play" : "power", label, run }];

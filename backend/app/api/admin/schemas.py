@@ -166,6 +166,10 @@ class Status(BaseModel):
     model_set_reason: str
     models_file: str | None = Field(description="MODELS_FILE, which can be read again.")
     draining: bool
+    last_event_id: int = Field(
+        description="The newest event of `/api/admin/events` that this state knows of; as "
+        "`Last-Event-ID` it brings those that followed."
+    )
     at: float = Field(description="Unix time of the sample of GPUs and system.")
     gpus_at: float = Field(description="When the GPUs were read: earlier while the driver hangs.")
     stale: bool = Field(description="The sample is old: the driver is most likely hanging.")

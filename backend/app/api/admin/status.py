@@ -65,6 +65,7 @@ async def status(gateway: Gate) -> dict[str, Any]:
         "model_set_reason": gateway.model_set_reason,
         "models_file": str(path) if (path := gateway.settings.models_file) else None,
         "draining": gateway.draining,
+        "last_event_id": gateway.events.last_id,
         **machine_json(sample, gateway.monitor.stale, gateway.placer.ledger),
         "models": gateway.registry.status(),
         "dependencies": [d.as_json() for d in gateway.dependencies.report(sample.reading)],
