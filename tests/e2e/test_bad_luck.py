@@ -59,6 +59,8 @@ def test_an_engine_killed_in_mid_stream_ends_it_with_an_error_event() -> None:
                     victim.kill()
         error = json.loads([line for line in lines if line][-1].removeprefix("data: "))["error"]
         assert error["code"] == "engine_error"
+        told = re.compile(f".*{answer.headers['x-request-id']}.*a stream ends with engine_error.*")
+        eventually(lambda: told.search(running.output()))
         # the next one is served by a new engine, without anybody asking for it
         eventually(victim_is_gone(victim))
         answer = http.post("/v1/chat/completions", json=chat(max_tokens=3))

@@ -202,6 +202,23 @@ def test_bad_requests_come_in_our_envelope(demo: GatewayProcess, extra: dict[str
 
 
 @pytest.mark.parametrize(
+    ("path", "field"),
+    [("chat/completions", "messages"), ("completions", "prompt"), ("responses", "input")],
+)
+@pytest.mark.parametrize("words", [5_000, 500_000])  # counted in tokens, or refused by characters
+def test_what_is_too_long_is_told_by_openais_code(
+    demo: GatewayProcess, path: str, field: str, words: int
+) -> None:
+    text = "word " * words
+    said = [{"role": "user", "content": text}] if field == "messages" else text
+    with demo.client() as http:
+        answer = http.post(f"/v1/{path}", json={"model": "qwen", field: said})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, "context_length_exceeded"), error
+    assert error["param"] == field
+
+
+@pytest.mark.parametrize(
     ("content", "param"),
     [
         (5, ""),

@@ -35,6 +35,32 @@ def test_statuses(status: int, content: bytes, ours: int) -> None:
     assert engine_error(status, content).status == ours
 
 
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b'{"messages": [{"role": "user", "content": "\\"input\\""}], "prompt": ""}', "messages"),
+        (b'{"prompt": "\\"messages\\" hi"}', "prompt"),
+        (b'{"input": "hi"}', "input"),
+        (b"", None),
+    ],
+)
+@pytest.mark.parametrize(
+    "words",
+    [
+        "This model's maximum context length is 8 tokens. However, your prompt contains 9.",
+        "The decoder prompt (length 9) is longer than the maximum model length of 8.",
+        "... requested output tokens (at least 1) is longer than the maximum model length of 8.",
+    ],
+)
+def test_what_is_too_long_has_the_code_that_clients_know(
+    words: str, body: bytes, field: str | None
+) -> None:
+    content = json.dumps({"error": {"message": words, "param": "input_tokens"}}).encode()
+    error = engine_error(400, content, body)
+    assert (error.status, error.code, error.param) == (400, "context_length_exceeded", field)
+    assert error.message == words
+
+
 def test_a_route_that_this_engine_does_not_have() -> None:
     """As /v1/messages/count_tokens of vLLM 0.19.1."""
     for content in (b'{"detail":"Not Found"}', said("Not Found")):

@@ -13,7 +13,9 @@ export type EndpointText =
   | "completions"
   | "responses"
   | "messages"
+  | "countTokens"
   | "tokenize"
+  | "detokenize"
   | "embeddings"
   | "transcriptions"
   | "translations"
@@ -29,9 +31,15 @@ export const ENDPOINTS: Record<Kind, Endpoint[]> = {
     post("/v1/completions", "completions"),
     post("/v1/responses", "responses"),
     post("/v1/messages", "messages"),
+    post("/v1/messages/count_tokens", "countTokens"),
     post("/tokenize", "tokenize"),
+    post("/detokenize", "detokenize"),
   ],
-  embedding: [post("/v1/embeddings", "embeddings"), post("/tokenize", "tokenize")],
+  embedding: [
+    post("/v1/embeddings", "embeddings"),
+    post("/tokenize", "tokenize"),
+    post("/detokenize", "detokenize"),
+  ],
   asr: [
     post("/v1/audio/transcriptions", "transcriptions"),
     post("/v1/audio/translations", "translations"),

@@ -29,6 +29,8 @@ from backend.app.errors import (
 log = logging.getLogger(__name__)
 
 _MEDIA = re.compile(r"\b(images?|videos?|audio|media|base64|multi-?modal)\b", re.IGNORECASE)
+_TOO_LONG = re.compile(r"maximum context length|longer than the maximum\s+model length")
+_INPUTS = ("messages", "prompt", "input")
 _OURS = re.compile(r"cuda|memory|died|traceback|assert|worker|engine", re.IGNORECASE)
 MESSAGE_LIMIT = 2000
 
@@ -48,6 +50,9 @@ def engine_error(
             return mistake
     if theirs and not medium:
         said = plain(text, param)
+        if _TOO_LONG.search(message):  # by OpenAI's name: clients shorten their history on it
+            field = next((name for name in _INPUTS if f'"{name}"'.encode() in body), None)
+            return InvalidRequest(said.text, param=field, code="context_length_exceeded")
         return InvalidRequest(said.text, param=said.param, code=code)
     if status in {404, 405}:
         if message in {"Not Found", "Method Not Allowed"}:  # its framework's: there is no such path

@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import contextlib
+import logging
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -18,6 +19,8 @@ from backend.app.errors import Draining, GatewayError, Unavailable
 from backend.app.middleware import send_rest_of
 from backend.app.services.activity import Outcome, Record
 from backend.app.waiting import within
+
+log = logging.getLogger(__name__)
 
 COMMENT = b": still working\n\n"
 """An SSE comment: proxies see traffic, clients ignore it."""
@@ -124,6 +127,7 @@ class LongAnswer(Response, abc.ABC):
     async def send_error(self, error: GatewayError) -> None:
         """The last event of a stream, but not its end."""
         self.finish("failed", error.status, error)
+        log.warning("%s: a stream ends with %s: %s", self.record.model, error.code, error)
         await self.send_body(self.event(error))
 
 

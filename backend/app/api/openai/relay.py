@@ -164,7 +164,7 @@ class Relay(LongAnswer):
             except OSError:
                 raise  # the client's side: there is nobody to tell
             except Exception:
-                await self.send_error(Internal())
+                await self.send_error(Internal(self.record.request_id))
                 raise
             await self.send_body(b"", more=False)
         finally:

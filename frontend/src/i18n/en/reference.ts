@@ -32,6 +32,8 @@ export const reference = {
     completions: "Plain completion",
     responses: "OpenAI's Responses API",
     messages: "Anthropic's Messages API",
+    countTokens: "How many tokens such a message takes",
+    detokenize: "The text of token ids",
     tokenize: "Token ids of a prompt or a conversation",
     embeddings: "Texts or token ids to vectors",
     transcriptions: "What was said: text, subtitles, words, speakers, streaming",

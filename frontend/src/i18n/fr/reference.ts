@@ -37,6 +37,8 @@ export const reference: Mirror<typeof en> = {
     completions: "Complétion simple",
     responses: "L’API Responses d’OpenAI",
     messages: "L’API Messages d’Anthropic",
+    countTokens: "Combien de jetons prend un tel message",
+    detokenize: "Le texte d’identifiants de jetons",
     tokenize: "Identifiants de jetons d’une invite ou d’un dialogue",
     embeddings: "Textes ou jetons en vecteurs",
     transcriptions: "Ce qui est dit : texte, sous-titres, mots, locuteurs, flux",
