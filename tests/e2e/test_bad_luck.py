@@ -61,6 +61,7 @@ def test_an_engine_killed_in_mid_stream_ends_it_with_an_error_event() -> None:
         assert error["code"] == "engine_error"
         told = re.compile(f".*{answer.headers['x-request-id']}.*a stream ends with engine_error.*")
         eventually(lambda: told.search(running.output()))
+        assert running.output().count("a stream ends with") == 1
         # the next one is served by a new engine, without anybody asking for it
         eventually(victim_is_gone(victim))
         answer = http.post("/v1/chat/completions", json=chat(max_tokens=3))

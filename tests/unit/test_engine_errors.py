@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -38,10 +39,12 @@ def test_statuses(status: int, content: bytes, ours: int) -> None:
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        (b'{"messages": [{"role": "user", "content": "\\"input\\""}], "prompt": ""}', "messages"),
-        (b'{"prompt": "\\"messages\\" hi"}', "prompt"),
-        (b'{"input": "hi"}', "input"),
-        (b"", None),
+        ({"messages": [{"role": "user", "content": "hi"}], "prompt": ""}, "messages"),
+        ({"prompt": "hi", "stop": ["messages"], "metadata": {"input": 1}}, "prompt"),
+        ({"tools": [{"parameters": {"messages": {}}}], "prompt": {"id": 1}, "input": ""}, "input"),
+        ({"input": ["messages", "hi"]}, "input"),
+        ({}, None),
+        ([], None),
     ],
 )
 @pytest.mark.parametrize(
@@ -49,16 +52,33 @@ def test_statuses(status: int, content: bytes, ours: int) -> None:
     [
         "This model's maximum context length is 8 tokens. However, your prompt contains 9.",
         "The decoder prompt (length 9) is longer than the maximum model length of 8.",
-        "... requested output tokens (at least 1) is longer than the maximum model length of 8.",
+        "The decoder prompt (length 8) plus the number of requested output tokens (at least 1) is"
+        " longer than the maximum model length of 8.",
+        "The engine prompt length 9 exceeds the max_model_len 8. Please reduce prompt.",
+        "You passed 9 input tokens and requested 1 output tokens. However, the model's context"
+        " length is only 8 tokens.",
     ],
 )
 def test_what_is_too_long_has_the_code_that_clients_know(
-    words: str, body: bytes, field: str | None
+    words: str, body: Any, field: str | None
 ) -> None:
     content = json.dumps({"error": {"message": words, "param": "input_tokens"}}).encode()
-    error = engine_error(400, content, body)
+    error = engine_error(400, content, json.dumps(body).encode())
     assert (error.status, error.code, error.param) == (400, "context_length_exceeded", field)
     assert error.message == words
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "1 validation error:\n  {'type': 'list_type', 'loc': 'body.messages', 'msg': 'Input should"
+        " be a valid list', 'input': \"Why: This model's maximum context length is 8?\"}",
+        "max_tokens must be at least 1, got 0: longer than the maximum model length of 8.",
+        "The decoder prompt cannot be empty",
+    ],
+)
+def test_what_only_speaks_of_lengths_is_not_too_long(words: str) -> None:
+    assert engine_error(400, said(words)).code != "context_length_exceeded"
 
 
 def test_a_route_that_this_engine_does_not_have() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from backend.app.api.openai.long_answer import SSE_HEADERS, LongAnswer
 from backend.app.config import Settings
-from backend.app.errors import EngineError, GatewayError, Unavailable
+from backend.app.errors import EngineError, GatewayError, Internal, InvalidRequest, Unavailable
 from backend.app.metrics import Metrics
 from backend.app.services.activity import Activity, Outcome
 from tests.support.loops import run_clean
@@ -100,6 +100,33 @@ def test_work_that_fails() -> None:
         assert (client.got, outcome(answer)) == ([], ("failed", 502, None))
 
     run_clean("asyncio", scenario)
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [
+        (
+            EngineError("It died.", detail="No room in /dev/shm."),
+            ["engine_error: No room in /dev/shm."],
+        ),
+        (Unavailable("Stopped.", code="cancelled"), ["cancelled: Stopped."]),
+        (InvalidRequest("messages[0].role is 'a secret'."), ["400"]),
+        (InvalidRequest("'a secret' is too long.", code="too_long"), ["too_long"]),
+        (Internal("req_1"), []),
+    ],
+)
+def test_a_stream_that_breaks_off_is_in_the_log_without_what_its_client_wrote(
+    error: GatewayError, logged: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def breaks(answer: Answer) -> None:
+        await answer.send_start(200, SSE_HEADERS)
+        await answer.send_error(error)
+
+    async def scenario() -> None:
+        await answered(Answer(Settings(), breaks, streams=True), Client())
+
+    run_clean("asyncio", scenario)
+    assert caplog.messages == [f"qwen: a stream ends with {words}" for words in logged]
 
 
 def test_a_client_that_leaves() -> None:

@@ -33,7 +33,7 @@ export function followEvents(
   const apply = ({ event, data, id }: SseEvent) => {
     if (id !== null) {
       lastId = id;
-      client.setQueryData(keys.heard, Number(id));
+      if (event !== "machine") client.setQueryData(keys.heard, Number(id));
     }
     if (event === "machine") putMachine(client, JSON.parse(data) as MachineEvent);
     else if (event === "snapshot") {

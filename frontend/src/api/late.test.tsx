@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { useCommand } from "./actions";
 import { api } from "./client";
 import { followEvents } from "./events";
+import { setKey } from "./key";
 import { keys, useServed, useStatus } from "./queries";
 
 let client: QueryClient;
@@ -37,8 +38,9 @@ const status = (last_event_id: number, state: string) => ({
 const shown = () => client.getQueryData<ReturnType<typeof status>>(keys.status);
 const answer = async (index: number, data: unknown) => {
   await waitFor(() => expect(held.length).toBeGreaterThan(index));
+  const before = answered;
   held[index]?.answer(data);
-  await waitFor(() => expect(answered).toBeGreaterThan(index));
+  await waitFor(() => expect(answered).toBe(before + 1));
 };
 
 beforeEach(() => {
@@ -62,6 +64,7 @@ beforeEach(() => {
 });
 afterEach(() => {
   stop();
+  setKey("");
   vi.restoreAllMocks();
   vi.unstubAllGlobals();
 });
@@ -72,25 +75,36 @@ it("takes the rest of a late status, but not its models", async () => {
   await waitFor(() => expect(result.current.data?.models.a?.state).toBe("ready"));
   act(() => void client.refetchQueries({ queryKey: keys.status }));
   await waitFor(() => expect(held).toHaveLength(2));
-  told(8, "model", { key: "a", state: "idle" });
+  told(8, "snapshot", { models: { a: { key: "a", state: "idle" } }, draining: true });
   await waitFor(() => expect(shown()?.models.a.state).toBe("idle"));
-  await answer(1, status(7, "unloading"));
+  await answer(2, status(7, "unloading")); // the snapshot made it be asked for anew
   await waitFor(() => expect(shown()?.version).toBe("as of 7"));
-  expect(shown()?.models.a.state).toBe("idle");
+  expect(shown()).toMatchObject({ draining: true, models: { a: { state: "idle" } } });
 
+  told(9, "machine", { at: 0, gpus: [], system: {}, traffic: {} }); // says nothing of states
   act(() => void client.refetchQueries({ queryKey: keys.status }));
-  await answer(2, status(9, "loading"));
+  await answer(3, status(8, "loading"));
   await waitFor(() => expect(shown()?.models.a.state).toBe("loading"));
 });
 
-it("asks once more when the first status is late already", async () => {
+it("asks again until the first status is not late", async () => {
   const { result } = renderHook(() => useStatus(), { wrapper });
-  await waitFor(() => expect(held).toHaveLength(1));
+  for (const [index, id] of [8, 9].entries()) {
+    await waitFor(() => expect(held).toHaveLength(index + 1));
+    told(id, "model", { key: "a", state: "idle" });
+    await waitFor(() => expect(client.getQueryData(keys.heard)).toBe(id));
+    await answer(index, status(id - 1, "unloading"));
+  }
+  await answer(2, status(9, "idle"));
+  await waitFor(() => expect(result.current.data?.models.a?.state).toBe("idle"));
+});
+
+it("believes a gateway that it meets anew, whatever the other one had told", async () => {
+  renderHook(() => useStatus(), { wrapper });
   told(8, "model", { key: "a", state: "idle" });
   await waitFor(() => expect(client.getQueryData(keys.heard)).toBe(8));
-  await answer(0, status(7, "unloading"));
-  await answer(1, status(8, "idle"));
-  await waitFor(() => expect(result.current.data?.models.a?.state).toBe("idle"));
+  act(() => setKey("another"));
+  expect(client.getQueryData(keys.heard)).toBe(0);
 });
 
 it("asks for the status after a command, whose answer may be late", async () => {
@@ -108,18 +122,13 @@ it("asks for the status after a command, whose answer may be late", async () => 
   expect(shown()?.models.a.state).toBe("idle");
 });
 
-it("shows served models in the state that the live stream told", async () => {
-  client.setQueryData(keys.status, status(5, "ready"));
-  told(8, "model", { key: "a", state: "idle" });
-  await waitFor(() => expect(shown()?.models.a.state).toBe("idle"));
+it("asks for the served models again when something has changed meanwhile", async () => {
   const { result } = renderHook(() => useServed(), { wrapper });
-  await answer(0, {
-    data: [
-      { id: "x", root: "a", state: "ready" },
-      { id: "y", root: "b", state: "ready" },
-    ],
-  });
-  await waitFor(() =>
-    expect(result.current.data?.map(({ state }) => state)).toEqual(["idle", "ready"]),
-  );
+  await waitFor(() => expect(held).toHaveLength(1));
+  told(8, "removed", { key: "b" });
+  await waitFor(() => expect(client.getQueryData(keys.heard)).toBe(8));
+  await answer(0, { data: [{ id: "a" }, { id: "b" }] });
+  await answer(1, { data: [{ id: "a" }] });
+  await waitFor(() => expect(result.current.data).toEqual([{ id: "a" }]));
+  expect(held).toHaveLength(2);
 });

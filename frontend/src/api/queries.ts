@@ -1,5 +1,11 @@
 /** What the gateway knows, as queries. The event stream writes into the same cache. */
-import { keepPreviousData, QueryClient, useQuery, useQueryClient } from "@tanstack/react-query";
+import {
+  keepPreviousData,
+  QueryClient,
+  type QueryState,
+  useQuery,
+  useQueryClient,
+} from "@tanstack/react-query";
 import { api, data } from "./client";
 import { ApiError } from "./errors";
 import type {
@@ -27,7 +33,10 @@ export const keys = {
   ahead: ["local", "ahead"],
   recalled: ["recalled"],
   connection: ["local", "connection"],
+  /** The newest event that was about a model. */
   heard: ["local", "heard"],
+  /** When the status was asked for last. */
+  asked: ["local", "asked"],
   served: ["served"],
   requests: ["requests"],
 } as const;
@@ -106,15 +115,40 @@ export function putMachine(client: QueryClient, event: MachineEvent): void {
   compareClocks(client, machine.at);
 }
 
-const askStatus = (signal: AbortSignal) => data(api.GET("/api/admin/status", { signal }));
+const heard = (client: QueryClient) => client.getQueryData<number>(keys.heard) ?? 0;
 
-/** An answer may be overtaken by events: of the models, the stream's word is then the newer one. */
+/** In case events keep coming while it is asked for. */
+const TRIES = 3;
+
+/** An answer that events overtook is asked for again, unless the stream has told its news anyway. */
+async function asked<T>(
+  client: QueryClient,
+  ask: () => Promise<T>,
+  late: (answer: T, before: number) => boolean,
+): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    const before = heard(client);
+    const answer = await ask();
+    if (tries === TRIES || !late(answer, before)) return answer;
+  }
+}
+
 async function newestStatus(client: QueryClient, signal: AbortSignal): Promise<Status> {
-  const status = await askStatus(signal);
-  if (status.last_event_id >= (client.getQueryData<number>(keys.heard) ?? 0)) return status;
-  const told = client.getQueryData<Status>(keys.status);
-  if (!told) return askStatus(signal); // there was nothing yet for the events to change
-  return { ...status, models: told.models, draining: told.draining };
+  const told = () => client.getQueryData<Status>(keys.status);
+  const behind = (status: Status) => status.last_event_id < heard(client);
+  const ask = () => data(api.GET("/api/admin/status", { signal }));
+  const status = await asked(client, ask, (answer) => behind(answer) && !told());
+  const newer = behind(status) && told();
+  return newer ? { ...status, models: newer.models, draining: newer.draining } : status;
+}
+
+/** How often to ask. Events change the data all the time, which must not put that off. */
+function statusPeriod({ state }: { state: QueryState<Status> }, client: QueryClient) {
+  // A key that was refused stays refused until it is changed, which resets the queries.
+  if (state.error instanceof ApiError && state.error.denied) return false;
+  const connection = client.getQueryData<Connection>(keys.connection);
+  if (connection?.phase !== "live" || !state.data) return STATUS_MS;
+  return state.data.dependencies.length === 0 ? DEPENDENCIES_MS : STATUS_LIVE_MS;
 }
 
 export function useStatus() {
@@ -122,17 +156,17 @@ export function useStatus() {
   return useQuery({
     queryKey: keys.status,
     queryFn: async ({ signal }) => {
+      client.setQueryData(keys.asked, Date.now());
       const status = await newestStatus(client, signal);
       remember(client, [ofMachine(status)]);
       compareClocks(client, status.at);
       return status;
     },
-    refetchInterval: ({ state }) => {
-      // A key that was refused stays refused until it is changed, which resets the queries.
-      if (state.error instanceof ApiError && state.error.denied) return false;
-      const connection = client.getQueryData<Connection>(keys.connection);
-      if (connection?.phase !== "live") return STATUS_MS;
-      return state.data?.dependencies.length === 0 ? DEPENDENCIES_MS : STATUS_LIVE_MS;
+    refetchInterval: (query) => {
+      const period = statusPeriod(query, client);
+      if (!period || query.state.fetchStatus === "fetching") return period;
+      const since = Date.now() - (client.getQueryData<number>(keys.asked) ?? 0);
+      return Math.min(period, Math.max(1, period - since));
     },
   });
 }
@@ -173,15 +207,15 @@ export function useServed() {
   const client = useQueryClient();
   return useQuery({
     queryKey: keys.served,
-    queryFn: async ({ signal }) => {
-      const answer = await data(api.GET("/v1/models", { signal }));
-      const live = client.getQueryData<Connection>(keys.connection)?.phase === "live";
-      const told = live ? client.getQueryData<Status>(keys.status)?.models : undefined;
-      return (answer as unknown as { data: ServedModel[] }).data.map((entry) => ({
-        ...entry,
-        state: told?.[entry.root]?.state ?? entry.state,
-      }));
-    },
+    queryFn: ({ signal }) =>
+      asked(
+        client,
+        async () => {
+          const answer = await data(api.GET("/v1/models", { signal }));
+          return (answer as unknown as { data: ServedModel[] }).data;
+        },
+        (_, before) => heard(client) !== before,
+      ),
     // An operator hears of changes by the stream; who has an inference key only has to ask.
     refetchInterval: SERVED_MS,
   });

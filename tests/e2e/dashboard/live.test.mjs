@@ -10,12 +10,32 @@ before(async () => {
 });
 after(() => browser.close());
 
+/** Until the pages that nobody has opened yet have been fetched, with all that they import. */
+async function pagesFetched(page) {
+  const names = ["OverviewPage", "PlaygroundPage", "AudioPage", "ActivityPage", "ReferencePage"];
+  const fetched = () =>
+    page.evaluate(
+      (names) =>
+        performance
+          .getEntriesByType("resource")
+          .map(({ name }) => name)
+          .filter((url) => names.some((name) => url.includes(`/assets/${name}-`) && url.endsWith(".js"))),
+      names,
+    );
+  const urls = await eventually(async () => {
+    const found = await fetched();
+    return found.length >= names.length && found;
+  }, "the other pages to be fetched");
+  await page.evaluate((urls) => Promise.all(urls.map((url) => import(url))), urls);
+}
+
 test("it comes back by itself after a restart of the gateway", async (t) => {
   const running = await gateway();
   t.after(() => running.close());
   const expected = [/ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE/];
   const { page, close } = await visit(browser, running.url, { path: "/models", expected });
   await page.locator('[data-phase="live"]').waitFor();
+  await pagesFetched(page);
   await running.stop();
   await page.locator('[data-phase="offline"]').waitFor();
   await page.getByText(/The connection is lost. What you see is from/).waitFor();
@@ -99,7 +119,8 @@ test("an open page asks next to nothing: the stream brings it", async (t) => {
   const { page, close } = await visit(browser, running.url);
   await page.locator('[data-phase="live"]').waitFor();
   await page.getByRole("heading", { name: "No GPU detected" }).waitFor();
-  const asked = async () => (await page.evaluate(() => performance.getEntriesByType("resource"))).length;
+  await pagesFetched(page);
+  const asked = () => page.evaluate(() => performance.getEntriesByType("resource").length);
   const samples = async () => (await running.api("/api/admin/history")).samples.length;
   const looked = async () => (await running.api("/api/admin/status")).dependencies.length > 0;
   await eventually(looked, "the gateway to have looked at its libraries", 60_000);

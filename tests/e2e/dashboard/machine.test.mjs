@@ -60,7 +60,7 @@ for (const scheme of ["light", "dark"])
     const text = await card.innerText();
     for (const part of ["NVIDIA H200", "87%", "qwen 70%", "canary ≈ 10%", "other 4%", "117 / 140 GiB", "50 °C", "330 / 700 W", "Throttled: power cap"])
       assert.ok(text.includes(part), `${part} in ${text}`);
-    assert.match(await card.getByRole("img").getAttribute("aria-label"), /Load 87%; the last 5 minutes/);
+    await card.getByRole("img", { name: /Load 87%; the last 5 minutes/ }).waitFor();
     assert.equal(await card.getByRole("meter").getAttribute("aria-valuenow"), "83");
     assert.deepEqual(await violations(page), []);
     await shot(page, `gpus-${scheme}`);

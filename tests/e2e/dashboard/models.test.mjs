@@ -38,7 +38,7 @@ test("load, phases, ready, unload, receipt", async (t) => {
   assert.equal(await page.evaluate(() => document.getAnimations().length), 0);
   await shot(page, "models-loading");
   await state(page, "ready");
-  assert.match(await page.getByTestId("announcement").innerText(), /qwen: Ready/);
+  await page.getByTestId("announcement").filter({ hasText: "qwen: Ready" }).waitFor();
 
   await page.getByRole("button", { name: "More about qwen" }).click();
   await page.getByRole("tab", { name: "Launch arguments" }).click();
@@ -55,8 +55,7 @@ test("load, phases, ready, unload, receipt", async (t) => {
   assert.deepEqual(await violations(page), []);
 
   await button(page, "Unload").click();
-  await page.getByTestId("receipt").waitFor();
-  assert.match(await page.getByTestId("receipt").innerText(), /Unloaded in .*(came back)/);
+  await page.getByTestId("receipt").filter({ hasText: /Unloaded in .*came back/ }).waitFor();
   await state(page, "idle");
   await shot(page, "models-receipt");
 
@@ -73,8 +72,7 @@ test("a load that fails says why, with its last lines, and can be tried again", 
   await button(page, "Load").click();
   await state(page, "failed");
   const failure = page.getByTestId("failure");
-  await failure.waitFor();
-  assert.match(await failure.innerText(), /exit code 3/);
+  await failure.filter({ hasText: "exit code 3" }).waitFor();
   assert.deepEqual(await violations(page), []);
   await shot(page, "models-failed");
   const before = (await running.model()).runtime.last_error.at;

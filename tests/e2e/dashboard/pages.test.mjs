@@ -63,7 +63,7 @@ test("the keyboard goes everywhere", async () => {
   await page.keyboard.press("Tab");
   assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to the content");
   await page.keyboard.press("Enter");
-  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  await page.locator("#main:focus").waitFor();
   await page.keyboard.press("g");
   await page.keyboard.press("r");
   await page.getByRole("heading", { level: 1, name: "Activity" }).waitFor();
@@ -132,10 +132,10 @@ test("a log follows until its reader scrolls up, and wraps on demand", async () 
   await page.getByRole("button", { name: /Jump to the newest line/ }).click();
   const end = (box) => box.scrollHeight - box.scrollTop - box.clientHeight;
   await eventually(async () => (await log.evaluate(end)) < 24, "the end to be in sight");
-  assert.ok(await follow.isChecked());
+  await eventually(() => follow.isChecked(), "it to follow again");
   const wide = (box) => box.scrollWidth > box.clientWidth;
   await page.setViewportSize({ width: 700, height: 600 });
-  assert.equal(await log.evaluate(wide), false);
+  await eventually(async () => !(await log.evaluate(wide)), "lines to be wrapped");
   await page.getByRole("switch", { name: "Wrap lines" }).click();
   await eventually(() => log.evaluate(wide), "lines to be as long as they are");
   await close();
@@ -154,7 +154,7 @@ test("snippets follow the task, logs follow the gateway", async () => {
   await fetch(`${running.url}/api/admin/models/qwen/load?wait=true`, { method: "POST" });
   await log.getByText("settled: ready").waitFor();
   await page.getByLabel(/^Filter/).fill("settled:.*ready");
-  assert.equal(await log.locator(".log-line").count(), 1);
+  await eventually(async () => (await log.locator(".log-line").count()) === 1, "one line to be left");
   assert.deepEqual(await violations(page), []);
   await close();
 });

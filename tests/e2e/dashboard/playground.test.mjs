@@ -33,7 +33,7 @@ test("an answer streams, is measured, and can be stopped", async () => {
   await page.getByTestId("stats").waitFor();
   const stats = await page.getByTestId("stats").innerText();
   assert.match(stats, /first token .* · 50 tokens · [\d.]+ tokens\/s · .* in all · ended: stop/);
-  assert.equal(await page.locator(".markdown strong").first().innerText(), "there");
+  await page.locator(".markdown strong", { hasText: /^there$/ }).first().waitFor();
   assert.deepEqual(await violations(page), []);
 
   await send(page, "again");

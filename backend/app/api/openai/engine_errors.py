@@ -14,7 +14,7 @@ import re
 from typing import Any
 
 from backend.app.api.openai.engine_words import field_of, plain
-from backend.app.api.openai.mistakes import find_mistake, is_unreadable
+from backend.app.api.openai.mistakes import find_mistake, input_field, is_unreadable
 from backend.app.errors import (
     Dialect,
     EngineError,
@@ -29,8 +29,11 @@ from backend.app.errors import (
 log = logging.getLogger(__name__)
 
 _MEDIA = re.compile(r"\b(images?|videos?|audio|media|base64|multi-?modal)\b", re.IGNORECASE)
-_TOO_LONG = re.compile(r"maximum context length|longer than the maximum\s+model length")
-_INPUTS = ("messages", "prompt", "input")
+_TOO_LONG = re.compile(
+    r"This model's maximum context length is |The \w+ prompt \(length \d+\) (?:is|plus) "
+    r"|The engine prompt length \d+ exceeds |You passed \d+ input "
+)
+"""How vLLM's refusals of what is too long begin. Elsewhere in them its callers are quoted."""
 _OURS = re.compile(r"cuda|memory|died|traceback|assert|worker|engine", re.IGNORECASE)
 MESSAGE_LIMIT = 2000
 
@@ -50,9 +53,8 @@ def engine_error(
             return mistake
     if theirs and not medium:
         said = plain(text, param)
-        if _TOO_LONG.search(message):  # by OpenAI's name: clients shorten their history on it
-            field = next((name for name in _INPUTS if f'"{name}"'.encode() in body), None)
-            return InvalidRequest(said.text, param=field, code="context_length_exceeded")
+        if _TOO_LONG.match(message):  # by OpenAI's name: clients shorten their history on it
+            code, said = "context_length_exceeded", said._replace(param=input_field(body))
         return InvalidRequest(said.text, param=said.param, code=code)
     if status in {404, 405}:
         if message in {"Not Found", "Method Not Allowed"}:  # its framework's: there is no such path

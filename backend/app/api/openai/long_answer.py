@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from backend.app.config import Settings
-from backend.app.errors import Draining, GatewayError, Unavailable
+from backend.app.errors import Draining, GatewayError, Internal, Unavailable
 from backend.app.middleware import send_rest_of
 from backend.app.services.activity import Outcome, Record
 from backend.app.waiting import within
@@ -127,8 +127,16 @@ class LongAnswer(Response, abc.ABC):
     async def send_error(self, error: GatewayError) -> None:
         """The last event of a stream, but not its end."""
         self.finish("failed", error.status, error)
-        log.warning("%s: a stream ends with %s: %s", self.record.model, error.code, error)
+        self._log_end(error)
         await self.send_body(self.event(error))
+
+    def _log_end(self, error: GatewayError) -> None:
+        """Without what a client sent; the words of a refusal may quote it."""
+        if isinstance(error, Internal):  # told with its traceback where it is caught
+            return
+        said = f": {error.detail or error.message}" if error.status >= 500 else ""
+        what = error.code or error.status
+        log.warning("%s: a stream ends with %s%s", self.record.model, what, said)
 
 
 async def _disconnected(receive: Receive) -> None:

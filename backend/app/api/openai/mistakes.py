@@ -84,17 +84,31 @@ def is_unreadable(message: str) -> bool:
 def find_mistake(message: str, body: bytes, dialect: Dialect) -> InvalidRequest | None:
     """The error to raise instead of the engine's `message`, where that can be told."""
     shape = _SHAPE.search(message)
-    if len(body) > LARGEST or not (shape or is_unreadable(message)):
+    if not (shape or is_unreadable(message)):
         return None
-    try:
-        document = decode(body, dict[str, Any])
-    except InvalidRequest:
+    document = _document(body)
+    if document is None:
         return None
     if shape:
         found = next(_wrong_shapes(document, dialect), None)
     else:
         found = _unreadable(message, list(_media(document)))
     return found.error() if found else None
+
+
+def input_field(body: bytes) -> str | None:
+    """The field of a request that the model reads, where that can be told."""
+    document = _document(body) or {}
+    return next((name for name in ("messages", "input", "prompt") if name in document), None)
+
+
+def _document(body: bytes) -> dict[str, Any] | None:
+    if len(body) > LARGEST:
+        return None
+    try:
+        return decode(body, dict[str, Any])
+    except InvalidRequest:
+        return None
 
 
 # ---- shapes -------------------------------------------------------------------------------------
