@@ -190,9 +190,11 @@ def test_the_engine_starts_with_clean_signals_and_descriptors(started: Launch) -
     script = "grep -E 'SigBlk|SigIgn' /proc/self/status; ls /proc/self/fd; readlink /proc/self/fd/0"
     blocked = {signal.SIGTERM, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)  # as a shell does with `&`
     try:
         guarded = started(("sh", "-c", script))
     finally:
+        signal.signal(signal.SIGQUIT, before)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
     assert guarded.said() == "exit 0 -"
     assert guarded.process.stdout

@@ -32,6 +32,7 @@ def client(registry: ModelRegistry, monitor: GPUMonitor, tmp: Path) -> httpx.Asy
         model_set="demo",
         model_set_reason="a test",
         draining=False,
+        events=SimpleNamespace(last_id=1),
         dependencies=SimpleNamespace(report=lambda reading: []),
     )
     for part in (models, status):

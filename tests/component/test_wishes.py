@@ -96,6 +96,17 @@ def test_a_wrong_body_is_told_in_plain_words(
     assert error["param"] in (None, "replica", "replicas")
 
 
+def test_the_status_leads_into_the_stream(plain: httpx.Client) -> None:
+    """What has changed since a status comes after the id that the status names, without a gap."""
+    seen = plain.get("/api/admin/status").json()["last_event_id"]
+    plain.post(f"{MODEL}/load", json={"gpu_device_ids": []}).raise_for_status()
+    headers = {"last-event-id": str(seen)}
+    with plain.stream("GET", "/api/admin/events", headers=headers) as events:
+        lines = events.iter_lines()
+        assert next(lines) == f"id: {seen + 1}"
+        assert next(lines) in {"event: model", "event: machine"}
+
+
 def test_an_event_id_that_is_none_begins_anew(plain: httpx.Client) -> None:
     headers = {"last-event-id": "of another server"}
     with plain.stream("GET", "/api/admin/events", headers=headers) as events:

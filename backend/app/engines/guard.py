@@ -78,9 +78,11 @@ def _exec(argv: list[str], guard: int, report: int) -> NoReturn:
             os._exit(1)
         # A group of its own: an engine that signals its whole group must not hit the guard.
         os.setpgid(0, 0)
-        # Handlers do not survive exec, but ignored signals do. Python itself ignores some.
-        for number in (*IGNORED, signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(number, signal.SIG_DFL)
+        # Handlers do not survive exec, but ignored signals do: those that the guard ignores, Python
+        # itself, and whoever started the gateway (SIGHUP by nohup, SIGQUIT by a shell's `&`).
+        for number in signal.valid_signals():
+            if signal.getsignal(number) == signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         os.execvp(argv[0], argv)  # noqa: S606
     except OSError as exc:
         os.write(report, f"{argv[0]}: {exc.strerror}".encode(errors="replace"))
