@@ -33,6 +33,26 @@ async def within(seconds: float | None, work: Awaitable[T]) -> T:
             await asyncio.wait({task})
 
 
+async def end(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel them and wait until they have ended, also when the caller is cancelled meanwhile.
+
+    So whatever they hold has been given back, or is where the caller can give it back, before
+    anything else happens. Their results and errors are lost; the caller's cancellation is not.
+    """
+    for task in tasks:
+        task.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    while pending := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    for task in tasks:
+        _seen(task)
+    if cancelled is not None:
+        raise cancelled
+
+
 def _seen(task: asyncio.Future[T]) -> None:
     """Whoever was cancelled meanwhile does not look at an error; asyncio would complain."""
     if not task.cancelled():

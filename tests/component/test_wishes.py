@@ -96,9 +96,16 @@ def test_a_wrong_body_is_told_in_plain_words(
     assert error["param"] in (None, "replica", "replicas")
 
 
+def newest_id(plain: httpx.Client) -> int:
+    with plain.stream("GET", "/api/admin/events") as events:
+        return int(next(events.iter_lines()).removeprefix("id: "))
+
+
 def test_the_status_leads_into_the_stream(plain: httpx.Client) -> None:
     """What has changed since a status comes after the id that the status names, without a gap."""
+    before = newest_id(plain)
     seen = plain.get("/api/admin/status").json()["last_event_id"]
+    assert before <= seen <= newest_id(plain)
     plain.post(f"{MODEL}/load", json={"gpu_device_ids": []}).raise_for_status()
     headers = {"last-event-id": str(seen)}
     with plain.stream("GET", "/api/admin/events", headers=headers) as events:

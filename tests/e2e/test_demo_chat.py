@@ -218,6 +218,23 @@ def test_what_is_too_long_is_told_by_openais_code(
     assert error["param"] == field
 
 
+def test_what_is_too_long_once_pictures_are_counted(demo: GatewayProcess) -> None:
+    picture = {"type": "image_url", "image_url": {"url": _png(1024, 1024)}}
+    body = {"model": "qwen", "messages": [{"role": "user", "content": [picture] * 40}]}
+    with demo.client() as http:
+        error = http.post("/v1/chat/completions", json=body).json()["error"]
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "messages"), error
+
+
+@pytest.mark.parametrize("limit", [{}, {"max_tokens": 5}])
+def test_what_leaves_no_token_for_an_answer(demo: GatewayProcess, limit: dict[str, int]) -> None:
+    with demo.client() as http:
+        length = http.post("/tokenize", json={"model": "qwen", "prompt": "x"}).json()
+        body = {"model": "qwen", "prompt": [100] * length["max_model_len"]} | limit
+        error = http.post("/v1/completions", json=body).json()["error"]
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt"), error
+
+
 @pytest.mark.parametrize(
     ("content", "param"),
     [

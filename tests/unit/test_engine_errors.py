@@ -55,6 +55,7 @@ def test_statuses(status: int, content: bytes, ours: int) -> None:
         "The decoder prompt (length 8) plus the number of requested output tokens (at least 1) is"
         " longer than the maximum model length of 8.",
         "The engine prompt length 9 exceeds the max_model_len 8. Please reduce prompt.",
+        "Input length (9) exceeds model's maximum context length (8).",
         "You passed 9 input tokens and requested 1 output tokens. However, the model's context"
         " length is only 8 tokens.",
     ],
@@ -68,12 +69,23 @@ def test_what_is_too_long_has_the_code_that_clients_know(
     assert error.message == words
 
 
+def test_what_leaves_no_token_for_an_answer_is_too_long() -> None:
+    """At exactly the model's length vLLM complains of a `max_tokens` that nobody has sent."""
+    content = said("max_tokens must be at least 1, got 0.")
+    error = engine_error(400, content, b'{"messages": [], "max_tokens": 20}')
+    assert (error.code, error.param) == ("context_length_exceeded", "messages")
+    assert "max_tokens" not in error.message
+    asked = engine_error(400, content, b'{"messages": [], "max_tokens": 0}')
+    assert asked.code != "context_length_exceeded"
+    assert asked.param == "max_tokens"
+
+
 @pytest.mark.parametrize(
     "words",
     [
         "1 validation error:\n  {'type': 'list_type', 'loc': 'body.messages', 'msg': 'Input should"
         " be a valid list', 'input': \"Why: This model's maximum context length is 8?\"}",
-        "max_tokens must be at least 1, got 0: longer than the maximum model length of 8.",
+        "max_tokens must be at least 1, got -1: longer than the maximum model length of 8.",
         "The decoder prompt cannot be empty",
     ],
 )
@@ -111,3 +123,20 @@ def test_whether_a_stream_has_ended(stream: bytes, ended: bool) -> None:
         for start in range(0, len(stream), size):
             tail.see(frames.whole(stream[start : start + size]))
         assert tail.ended_with((b"[DONE]",)) is ended
+
+
+@pytest.mark.parametrize(
+    ("stream", "broke"),
+    [
+        (b'data: {"error":{"message":"x"}}\n\ndata: [DONE]\n\n', True),
+        (b'event: error\r\ndata: {"type":"error"}\r\n\r\n', True),
+        (b'data: {"delta":"event: error\\ndata: {\\"error\\""}\n\ndata: [DONE]\n\n', False),
+        (b'data: {"a":{"error":null}}\n\ndata: [DONE]\n\n', False),
+        (b"", False),
+    ],
+)
+def test_whether_the_engine_told_an_error(stream: bytes, broke: bool) -> None:
+    tail = StreamTail()
+    tail.see(b'data: {"delta":"x"}\n\n')
+    tail.see(stream)
+    assert tail.broke is broke

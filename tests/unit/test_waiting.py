@@ -14,7 +14,7 @@ import pytest
 
 from backend.app.engines.launcher import Engine, Exit
 from backend.app.engines.ready import wait_ready
-from backend.app.waiting import within
+from backend.app.waiting import end, within
 from tests.support.loops import run_clean, turns
 from tests.support.models import fake_model
 
@@ -135,5 +135,32 @@ def test_a_cancelled_work_cancels_who_waits_for_it() -> None:
 
         with pytest.raises(asyncio.CancelledError):
             await within(5, given_up())
+
+    run_clean("asyncio", body)
+
+
+@pytest.mark.parametrize("moment", MOMENTS[1:])  # after its first turn: it has begun
+def test_end_waits_for_the_end_and_then_tells_of_its_own_cancellation(moment: int) -> None:
+    async def body() -> None:
+        held = True
+
+        async def work() -> None:
+            nonlocal held
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await turns(4)
+                held = False
+
+        tasks = [asyncio.ensure_future(work()) for _ in range(2)]
+        await turns(1)
+        ending = asyncio.ensure_future(end(*tasks))
+        await turns(moment)
+        ended = ending.done()
+        ending.cancel()
+        await asyncio.wait({ending}, timeout=2)
+        assert not held
+        assert all(task.cancelled() for task in tasks)
+        assert ending.cancelled() is not ended
 
     run_clean("asyncio", body)

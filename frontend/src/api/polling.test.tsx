@@ -1,9 +1,10 @@
 /** How often the status is asked for, whatever the stream brings meanwhile. */
-import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { focusManager, QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { renderHook } from "@testing-library/react";
 import type { ReactNode } from "react";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { api } from "./client";
+import { ApiError } from "./errors";
 import { keys, putMachine, useStatus } from "./queries";
 import type { Connection, Machine } from "./types";
 
@@ -73,10 +74,44 @@ it("asks every other second while the stream opens and ends again and again", as
 
 it("does not wait a minute when the first answer was an error", async () => {
   const right = answer;
-  answer = async () => ({ error: {}, response: new Response("{}", { status: 503 }) });
+  answer = () => Promise.reject(new ApiError(503, "Not yet."));
   await start();
   await vi.advanceTimersByTimeAsync(2_500);
   answer = right;
   await vi.advanceTimersByTimeAsync(2_500);
   expect(client.getQueryData(keys.status)).toBeTruthy();
+});
+
+it("goes on when an answer takes longer than the pause between two", async () => {
+  const right = answer;
+  answer = async () => {
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    return right();
+  };
+  connected("offline");
+  await start();
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(vi.mocked(api.GET).mock.calls.length).toBeGreaterThan(10);
+});
+
+it("goes on when the clock is set back", async () => {
+  await start();
+  vi.setSystemTime(Date.now() - 3_600_000);
+  expect(await asked(120)).toBe(2);
+});
+
+it("asks no more once it was refused", async () => {
+  connected("offline");
+  answer = () => Promise.reject(new ApiError(401, "No key."));
+  await start();
+  expect(await asked(120)).toBe(0);
+});
+
+it("sets no timer after timer while nobody looks", async () => {
+  await start();
+  focusManager.setFocused(false);
+  const timers = vi.spyOn(window, "setInterval");
+  expect(await asked(120)).toBe(0);
+  expect(timers.mock.calls.filter(([, ms]) => (ms ?? 0) < 1_000)).toEqual([]);
+  focusManager.setFocused(undefined);
 });

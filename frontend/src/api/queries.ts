@@ -1,5 +1,6 @@
 /** What the gateway knows, as queries. The event stream writes into the same cache. */
 import {
+  focusManager,
   keepPreviousData,
   QueryClient,
   type QueryState,
@@ -35,7 +36,7 @@ export const keys = {
   connection: ["local", "connection"],
   /** The newest event that was about a model. */
   heard: ["local", "heard"],
-  /** When the status was asked for last. */
+  /** When the status was asked for last, by a clock that nobody sets. */
   asked: ["local", "asked"],
   served: ["served"],
   requests: ["requests"],
@@ -156,7 +157,7 @@ export function useStatus() {
   return useQuery({
     queryKey: keys.status,
     queryFn: async ({ signal }) => {
-      client.setQueryData(keys.asked, Date.now());
+      client.setQueryData(keys.asked, performance.now());
       const status = await newestStatus(client, signal);
       remember(client, [ofMachine(status)]);
       compareClocks(client, status.at);
@@ -164,9 +165,10 @@ export function useStatus() {
     },
     refetchInterval: (query) => {
       const period = statusPeriod(query, client);
-      if (!period || query.state.fetchStatus === "fetching") return period;
-      const since = Date.now() - (client.getQueryData<number>(keys.asked) ?? 0);
-      return Math.min(period, Math.max(1, period - since));
+      const waiting = query.state.fetchStatus === "fetching" || !focusManager.isFocused();
+      if (!period || waiting) return period;
+      const since = performance.now() - (client.getQueryData<number>(keys.asked) ?? 0);
+      return Math.max(1, period - since);
     },
   });
 }

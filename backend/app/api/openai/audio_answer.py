@@ -18,6 +18,7 @@ from backend.app.api.openai.long_answer import COMMENT, SSE_HEADERS, LongAnswer
 from backend.app.config import Settings
 from backend.app.errors import Dialect, GatewayError, Internal, render_event
 from backend.app.services.activity import Outcome, Record
+from backend.app.waiting import end
 
 
 @dataclass(frozen=True)
@@ -107,5 +108,4 @@ class Answer(LongAnswer):
                 pending = asyncio.ensure_future(anext(frames, None))
             await self.send_body(b"", more=False)
         finally:
-            pending.cancel()
-            await asyncio.gather(pending, return_exceptions=True)
+            await end(pending)

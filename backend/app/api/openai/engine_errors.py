@@ -14,7 +14,8 @@ import re
 from typing import Any
 
 from backend.app.api.openai.engine_words import field_of, plain
-from backend.app.api.openai.mistakes import find_mistake, input_field, is_unreadable
+from backend.app.api.openai.mistakes import find_mistake, is_unreadable
+from backend.app.api.openai.too_long import find_too_long
 from backend.app.errors import (
     Dialect,
     EngineError,
@@ -29,11 +30,6 @@ from backend.app.errors import (
 log = logging.getLogger(__name__)
 
 _MEDIA = re.compile(r"\b(images?|videos?|audio|media|base64|multi-?modal)\b", re.IGNORECASE)
-_TOO_LONG = re.compile(
-    r"This model's maximum context length is |The \w+ prompt \(length \d+\) (?:is|plus) "
-    r"|The engine prompt length \d+ exceeds |You passed \d+ input "
-)
-"""How vLLM's refusals of what is too long begin. Elsewhere in them its callers are quoted."""
 _OURS = re.compile(r"cuda|memory|died|traceback|assert|worker|engine", re.IGNORECASE)
 MESSAGE_LIMIT = 2000
 
@@ -52,9 +48,10 @@ def engine_error(
         if mistake is not None:
             return mistake
     if theirs and not medium:
+        too_long = find_too_long(message, body)
+        if too_long is not None:
+            return too_long
         said = plain(text, param)
-        if _TOO_LONG.match(message):  # by OpenAI's name: clients shorten their history on it
-            code, said = "context_length_exceeded", said._replace(param=input_field(body))
         return InvalidRequest(said.text, param=said.param, code=code)
     if status in {404, 405}:
         if message in {"Not Found", "Method Not Allowed"}:  # its framework's: there is no such path

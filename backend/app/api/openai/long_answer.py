@@ -18,7 +18,7 @@ from backend.app.config import Settings
 from backend.app.errors import Draining, GatewayError, Internal, Unavailable
 from backend.app.middleware import send_rest_of
 from backend.app.services.activity import Outcome, Record
-from backend.app.waiting import within
+from backend.app.waiting import end, within
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +79,7 @@ class LongAnswer(Response, abc.ABC):
             self.finish("failed", 500)
             raise
         finally:
-            for task in (work, gone):
-                task.cancel()
-            await asyncio.gather(work, gone, return_exceptions=True)
+            await end(work, gone)
 
     async def _until_over(self, work: asyncio.Future[None], gone: asyncio.Future[None]) -> None:
         """Until the work is done, the client has gone, or it reads nothing any more."""
@@ -126,12 +124,13 @@ class LongAnswer(Response, abc.ABC):
 
     async def send_error(self, error: GatewayError) -> None:
         """The last event of a stream, but not its end."""
-        self.finish("failed", error.status, error)
-        self._log_end(error)
+        self.fail(error)
         await self.send_body(self.event(error))
 
-    def _log_end(self, error: GatewayError) -> None:
-        """Without what a client sent; the words of a refusal may quote it."""
+    def fail(self, error: GatewayError) -> None:
+        """A stream ends with an error. It is logged without what a client sent, which the words of
+        a refusal may quote."""
+        self.finish("failed", error.status, error)
         if isinstance(error, Internal):  # told with its traceback where it is caught
             return
         said = f": {error.detail or error.message}" if error.status >= 500 else ""

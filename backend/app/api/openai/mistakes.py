@@ -86,7 +86,7 @@ def find_mistake(message: str, body: bytes, dialect: Dialect) -> InvalidRequest 
     shape = _SHAPE.search(message)
     if not (shape or is_unreadable(message)):
         return None
-    document = _document(body)
+    document = document_of(body)
     if document is None:
         return None
     if shape:
@@ -96,13 +96,8 @@ def find_mistake(message: str, body: bytes, dialect: Dialect) -> InvalidRequest 
     return found.error() if found else None
 
 
-def input_field(body: bytes) -> str | None:
-    """The field of a request that the model reads, where that can be told."""
-    document = _document(body) or {}
-    return next((name for name in ("messages", "input", "prompt") if name in document), None)
-
-
-def _document(body: bytes) -> dict[str, Any] | None:
+def document_of(body: bytes) -> dict[str, Any] | None:
+    """A request that is worth a look; None where it is too large for one, or no object."""
     if len(body) > LARGEST:
         return None
     try:

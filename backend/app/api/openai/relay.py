@@ -29,6 +29,7 @@ from backend.app.errors import (
 from backend.app.models.base import BaseModelWrapper
 from backend.app.services.activity import Outcome, Record
 from backend.app.services.content import KeptAnswer
+from backend.app.waiting import end
 
 CONNECT_TRIES = 3
 ERROR_BODY_LIMIT = 1 << 20
@@ -63,7 +64,11 @@ class Relay(LongAnswer):
         self._stack = contextlib.AsyncExitStack()
 
     async def work(self) -> None:
-        await (self._stream() if self._call.stream else self._whole())
+        if not self._call.stream:
+            await self._whole()
+            return
+        async with self._stack:  # whatever comes in between, the lease is given back
+            await self._stream()
 
     def finish(self, outcome: Outcome, status: int, error: GatewayError | None = None) -> None:
         usage = self._tail.usage()
@@ -168,9 +173,7 @@ class Relay(LongAnswer):
                 raise
             await self.send_body(b"", more=False)
         finally:
-            opened.cancel()
-            await asyncio.gather(opened, return_exceptions=True)
-            await self._stack.aclose()
+            await end(opened)
 
     async def _open(self) -> EngineResponse:
         return await self._stack.enter_async_context(self._answer())
@@ -201,6 +204,8 @@ class Relay(LongAnswer):
             await self.send_body(chunk)
         if not tail.ended_with(self._call.end_marks):
             raise EngineError("The engine ended the stream before it was complete.")
+        if tail.broke:  # which its client has been told by the engine
+            self.fail(EngineError("The engine ended the stream with an error."))
 
     def _first(self, chunk: bytes | None) -> None:
         if chunk and self._call.on_first is not None:

@@ -16,6 +16,9 @@ HEAD = 64
 """Bytes of a frame's beginning and end; enough for its event name, and for a `[DONE]`."""
 
 _ENDS = (b"\n\n", b"\r\n\r\n")
+_BROKE = re.compile(rb'event: error\r?\n|data: \{"error"')
+"""How an event begins that tells an error; in what a model says, quotes and ends of lines are
+escaped."""
 _PROMPT = re.compile(rb'"(?:prompt_tokens|input_tokens)"\s*:\s*(\d+)')
 _COMPLETION = re.compile(rb'"(?:completion_tokens|output_tokens)"\s*:\s*(\d+)')
 
@@ -70,9 +73,14 @@ class StreamTail:
         """True when the last frame is one that ends a stream, be it with an error."""
         frame = self._chunk.rstrip(b"\r\n").rpartition(b"\n\n")[2]
         head, end = frame[:HEAD], frame[-HEAD:]
-        if head.startswith((b"event: error", b'data: {"error"')):
+        if _BROKE.match(head):
             return True
         return any(mark in head or mark in end for mark in marks)
+
+    @property
+    def broke(self) -> bool:
+        """One of the last events told an error. vLLM sends `[DONE]` after it all the same."""
+        return _BROKE.search(self._last) is not None
 
     def usage(self) -> Usage:
         """From the engine's own usage object if the end holds one, else from the frames."""
