@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import resource
@@ -10,11 +11,12 @@ import stat
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 import pytest
 
-from backend.app.engines import child
+from backend.app.engines import child, proctree
 from backend.app.engines.launcher import Address, EngineSpec, LaunchError
 from tests.support.launching import Launched, Launchers, Play, play_on
 from tests.support.loops import LOOPS
@@ -209,6 +211,25 @@ def test_memory_of_the_whole_tree(play: Play) -> None:
         assert 50_000_000 < used < 100_000_000
         await launched.engine.stop(0)
         assert await launched.engine.rss_bytes() is None
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "too many"), RuntimeError("no thread")])
+def test_what_cannot_be_looked_at_gets_in_the_way_of_no_end(
+    play: Play, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(pid: int) -> NoReturn:
+        raise error
+
+    async def scenario(launchers: Launchers) -> None:
+        launched = await launchers.start(DAEMON)
+        await launched.printed("engine")
+        monkeypatch.setattr(proctree, "memory", fails)
+        monkeypatch.setattr(proctree, "members", fails)
+        assert await launched.engine.rss_bytes() is None
+        assert await launched.engine.own([1]) == frozenset()
+        await launched.engine.stop(0)
 
     play(scenario)
 

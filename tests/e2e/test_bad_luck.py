@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -345,24 +345,43 @@ def _leave(running: GatewayProcess, number: int) -> None:
                 pass
 
 
+@contextlib.contextmanager
+def reader_of_nothing(running: GatewayProcess) -> Iterator[int]:
+    """A client that asks for 80 MB and takes none of it; its port."""
+    body = json.dumps(chat(stream=True, max_tokens=400_000)).encode()
+    host, port = running.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        eventually(lambda: stats(running.engine_socket())["running"] == 1)
+        yield connection.getsockname()[1]
+
+
+def clients_of(running: GatewayProcess) -> set[int]:
+    return {c.raddr.port for c in running.process.net_connections() if c.raddr}
+
+
 def test_a_slow_reader_costs_no_memory_and_is_dropped() -> None:
     settings = FAST | {"CLIENT_WRITE_S": "2"}
     with gateway(**settings) as running, running.client() as http:
         http.post("/v1/chat/completions", json=chat(max_tokens=1))
         before = running.process.memory_info().rss
-        body = json.dumps(chat(stream=True, max_tokens=400_000)).encode()
-        host, port = running.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port))) as connection:
-            connection.sendall(
-                b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
-                b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
-                % (len(body), body)
-            )
-            eventually(lambda: stats(running.engine_socket())["running"] == 1)
-            # the engine could send 80 MB; unread, it is made to wait and then let go
+        with reader_of_nothing(running) as port:
+            # unread, the engine is made to wait and then let go, and the connection ends
             eventually(lambda: stats(running.engine_socket())["running"] == 0, 20)
+            eventually(lambda: port not in clients_of(running), 20)
         assert running.process.memory_info().rss - before < 24 << 20
         eventually(lambda: at_rest(http))
+
+
+def test_a_slow_reader_does_not_hold_up_the_end() -> None:
+    with gateway(**FAST | {"DRAIN_S": "1"}) as running, running.client() as http:
+        http.post("/v1/chat/completions", json=chat(max_tokens=1)).raise_for_status()
+        with reader_of_nothing(running):
+            running.process.send_signal(signal.SIGTERM)
+            assert running.process.wait(30) == 0
 
 
 def test_one_of_two_replicas_is_killed() -> None:

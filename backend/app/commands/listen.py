@@ -31,6 +31,10 @@ def bind(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux. What is accepted inherits it.
+        # uvicorn's close waits until a client has read what is for it, be it for ever
+        patience_ms = int(settings.client_write_s * 1000)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience_ms)
     try:
         listener.bind((settings.api_host, settings.api_port))
         listener.listen(BACKLOG)  # only this makes the port ours

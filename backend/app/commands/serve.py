@@ -73,6 +73,12 @@ class GatewayServer(uvicorn.Server):
         await super().startup(sockets)
         log.info("listening on %s", self._url)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        # one whose client reads nothing does not close, and uvloop waits for it at its own end
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
     async def main_loop(self) -> None:
         """Uvicorn's own wakes up ten times a second to see whether it is to end."""
         ended = asyncio.ensure_future(self._ended.wait())

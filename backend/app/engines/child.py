@@ -43,6 +43,9 @@ KILL_S = 10.0
 """How long SIGKILL may take. Then the guard's work is done from here, for as long again."""
 PROC_S = 5.0
 """How long a look at /proc may take: of a process that hangs inside the kernel it may hang too."""
+_NOT_SEEN = (asyncio.TimeoutError, OSError, RuntimeError)
+"""What a look at /proc may end in: it hangs, or there are no descriptors or threads left. None of
+it may get in the way of an engine's end."""
 OUTPUT_S = 2.0
 """How long the rest of the output is awaited: another process may hold the pipe open."""
 
@@ -141,14 +144,14 @@ class LocalEngine:
     async def rss_bytes(self) -> int | None:
         if self.task.done():
             return None
-        with contextlib.suppress(asyncio.TimeoutError):
+        with contextlib.suppress(*_NOT_SEEN):
             return await aside(PROC_S, partial(proctree.memory, self._guard.pid))
         return None
 
     async def own(self, processes: Collection[int]) -> frozenset[int]:
         if self.task.done():
             return frozenset()
-        with contextlib.suppress(asyncio.TimeoutError):
+        with contextlib.suppress(*_NOT_SEEN):
             below = await aside(PROC_S, partial(proctree.members, self._guard.pid))
             return below & frozenset(processes)
         return frozenset()

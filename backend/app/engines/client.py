@@ -109,7 +109,9 @@ class EngineClient:
         head_timeout: float,
         write_timeout: float,
     ) -> EngineResponse:
-        response = EngineResponse(connection, method, self._put_back)
+        # one with another body never uses a kept connection, so its own would be for nobody
+        done = self._put_back if isinstance(body, bytes) else Connection.abort
+        response = EngineResponse(connection, method, done)
         try:
             await response.begin(head, body, head_timeout, write_timeout)
         except BaseException:
